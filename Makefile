@@ -1,0 +1,58 @@
+# make run      from nothing to the default run's report
+# make test     from nothing to a finished test suite
+# make update   look for new rows and changed labels in the sources, then do what they need
+# make check    what CI checks before the tests: lint, types, layers, schema
+# make clean    remove the environment; results are kept
+
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?= config.yaml
+TORCH_INDEX ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local --cores $(CORES) \
+	$(if $(filter-out config.yaml,$(CONFIG)),--configfile $(CONFIG))
+
+.PHONY: run test update check format clean
+
+run: .venv/installed
+	$(SNAKEMAKE)
+
+update: .venv/installed
+	$(SNAKEMAKE) scan --forcerun $$($(SNAKEMAKE) --list-rules 2>/dev/null | grep '^scan_')
+	$(SNAKEMAKE) index
+	$(SNAKEMAKE)
+
+test: .venv/installed-test
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadgroup
+
+check: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+
+format: .venv/installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakefmt Snakefile rules
+	$(BIN)/sampan schema --out config.schema.json
+
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/python pyproject.toml constraints.txt
+	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(PIP) install -c constraints.txt -e .[test]
+	touch $@
+
+clean:
+	rm -rf .venv

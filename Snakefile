@@ -1,0 +1,78 @@
+"""
+sampan: from raw files to trained, evaluated models.
+
+    snakemake --profile profiles/local                                               the default run
+    snakemake --profile profiles/local --configfile workflows/emoji/config.yaml      a named run
+
+Targets: index, preprocess, features, models, report, all.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/digits.smk"
+include: "rules/index.smk"
+include: "rules/preprocess.smk"
+include: "rules/extract.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    scan,
+    index,
+    preprocess,
+    features,
+    models,
+
+
+rule all:
+    default_target: True
+    input:
+        REPORT,
+
+
+rule scan:
+    input:
+        index_plans(),
+
+
+rule index:
+    input:
+        index_datasets(),
+
+
+rule preprocess:
+    input:
+        rules.index.input,
+        committed(PLAN.preprocessed.values()),
+
+
+rule features:
+    input:
+        rules.preprocess.input,
+        committed(PLAN.features.values()),
+
+
+rule models:
+    input:
+        model_files("metrics.json"),
+
+
+onsuccess:
+    print(f"\nDone. Look at the report: {REPORT}" if exists(REPORT) else "\nDone.")
+
+
+onerror:
+    print("\nNot done. Each job's log lies in", f"{RESULTS}/logs; what is finished is kept.")
+    print("Mend what its `error:` line names, then run the same command again.")

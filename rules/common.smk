@@ -1,0 +1,81 @@
+"""
+The plan of this config, and what the rules ask of it.
+
+Only config, plugins and plan are imported: this file is read again in every job.
+"""
+
+import json
+
+from sampan.errors import ConfigError
+from sampan.plan import Plan
+from snakemake.exceptions import WorkflowError
+
+
+def plan_of(values):
+    """The plan, or Snakemake's own error with a line for each fault."""
+    try:
+        return Plan.parse(values)
+    except ConfigError as fault:
+        raise WorkflowError("\n".join(f"error: {line}" for line in fault.faults))
+
+
+PLAN = plan_of(config)
+RESULTS = PLAN.config.results.rstrip("/")
+REPORT = f"{RESULTS}/report.html"
+
+
+wildcard_constraints:
+    dataset=r"[a-z][a-z0-9-]*",
+    modality=r"[a-z][a-z0-9-]*",
+    encoder=r"[a-z][a-z0-9-]*",
+    model=r"[a-z][a-z0-9-]*",
+    digest=r"[0-9a-f]{8}",
+    part=r"[0-9]{5}",
+
+
+def as_json(spec):
+    return json.dumps(spec, ensure_ascii=False, sort_keys=True)
+
+
+def checked(stage, wildcards):
+    """The stage, if this config makes the variant that was asked for."""
+    if stage is None or stage.digest[:8] != wildcards.digest:
+        raise WorkflowError(f"error: this config makes no variant @{wildcards.digest}")
+    return stage
+
+
+def preprocessed(wildcards):
+    return checked(PLAN.preprocessed.get((wildcards.dataset, wildcards.modality)), wildcards)
+
+
+def extracted(wildcards):
+    name = f"{wildcards.modality}.{wildcards.encoder}"
+    return checked(PLAN.features.get((wildcards.dataset, name)), wildcards)
+
+
+def committed(stages):
+    """The files that make stages visible to readers."""
+    return [f"{RESULTS}/{stage.folder}/dataset.json" for stage in stages]
+
+
+def receipts(stage):
+    return [
+        f"{RESULTS}/{stage.folder}/receipts/part-{part}.json"
+        for part in PLAN.parts(stage.dataset)
+    ]
+
+
+def index_plans():
+    return [
+        f"{RESULTS}/{dataset}/index/plan/part-{part}.json"
+        for dataset in PLAN.config.datasets
+        for part in PLAN.parts(dataset)
+    ]
+
+
+def index_datasets():
+    return [f"{RESULTS}/{dataset}/index/dataset.json" for dataset in PLAN.config.datasets]
+
+
+def model_files(name):
+    return [f"{RESULTS}/{stage.folder}/{name}" for stage in PLAN.models.values()]

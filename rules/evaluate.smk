@@ -1,0 +1,49 @@
+"""
+Measure a model on its test split, which training never saw.
+
+in   results/models/{model}@{digest}/{model.safetensors, samples.parquet}, features
+out  results/models/{model}@{digest}/
+       metrics.json          each metric with a 95 % bootstrap interval
+       predictions.parquet   what the model says of each test sample
+       model.json            the model card
+"""
+
+
+rule evaluate:
+    input:
+        f"{RESULTS}/models/{{model}}@{{digest}}/model.safetensors",
+        f"{RESULTS}/models/{{model}}@{{digest}}/samples.parquet",
+        f"{RESULTS}/models/{{model}}@{{digest}}/history.json",
+    output:
+        report(
+            f"{RESULTS}/models/{{model}}@{{digest}}/metrics.json",
+            caption="captions/metrics.rst",
+            category="Models",
+            subcategory="{model}",
+            labels={"file": "metrics"},
+        ),
+        f"{RESULTS}/models/{{model}}@{{digest}}/predictions.parquet",
+        report(
+            f"{RESULTS}/models/{{model}}@{{digest}}/model.json",
+            caption="captions/model-card.rst",
+            category="Models",
+            subcategory="{model}",
+            labels={"file": "model card"},
+        ),
+    log:
+        f"{RESULTS}/logs/models/evaluate/{{model}}@{{digest}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/models/evaluate/{{model}}@{{digest}}.tsv"
+    conda:
+        "../envs/sampan.yaml"
+    threads: 2
+    resources:
+        mem_mb=4096,
+        runtime="1h",
+    params:
+        spec=train_spec,
+    shell:
+        r"""
+        sampan evaluate --spec {params.spec:q} --results {RESULTS:q} --threads {threads} \
+            --memory-mb {resources.mem_mb} 2>{log:q}
+        """

@@ -1,0 +1,120 @@
+"""
+Find where each partition starts in the sources, list its samples, and commit the index.
+
+out  results/{dataset}/index/plan/part-{part}.json                    where a partition starts
+     results/{dataset}/index/part-{part}.parquet                      key, cells, label, group, split
+     results/{dataset}/index/receipts/{modality}/part-{part}.json     one for each modality's cells
+     results/{dataset}/index/dataset.json
+
+Written out for each dataset, since the number of partitions and modalities is the config's.
+"""
+
+
+def made_here(dataset):
+    """Sources that a rule of this workflow makes; all others are no inputs of Snakemake's."""
+    sources = PLAN.config.datasets[dataset].source
+    return [DIGITS for source in sources if source.settings.get("path") == DIGITS]
+
+
+def scan_spec(dataset):
+    def spec(wildcards):
+        return as_json(PLAN.scan_spec(dataset))
+
+    return spec
+
+
+def index_spec(dataset):
+    def spec(wildcards):
+        return as_json(PLAN.index_spec(dataset))
+
+    return spec
+
+
+for dataset in PLAN.config.datasets:
+
+    rule:
+        name:
+            f"scan_{dataset}"
+        input:
+            made_here(dataset),
+        output:
+            expand(
+                "{results}/{dataset}/index/plan/part-{part}.json",
+                results=RESULTS,
+                dataset=dataset,
+                part=PLAN.parts(dataset),
+            ),
+        log:
+            f"{RESULTS}/logs/{dataset}/scan/scan.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/{dataset}/scan/scan.tsv"
+        conda:
+            "../envs/sampan.yaml"
+        threads: 2
+        resources:
+            mem_mb=2048,
+            runtime="4h",
+        params:
+            spec=scan_spec(dataset),
+        shell:
+            r"""
+            sampan scan --spec {params.spec:q} --results {RESULTS:q} \
+                --threads {threads} --memory-mb {resources.mem_mb} 2>{log:q}
+            """
+
+    rule:
+        name:
+            f"index_{dataset}"
+        input:
+            f"{RESULTS}/{dataset}/index/plan/part-{{part}}.json",
+        output:
+            f"{RESULTS}/{dataset}/index/part-{{part}}.parquet",
+            expand(
+                "{results}/{dataset}/index/receipts/{name}/part-{{part}}.json",
+                results=RESULTS,
+                dataset=dataset,
+                name=[*PLAN.config.datasets[dataset].modalities, "columns"],
+            ),
+        log:
+            f"{RESULTS}/logs/{dataset}/index/part-{{part}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/{dataset}/index/part-{{part}}.tsv"
+        conda:
+            "../envs/sampan.yaml"
+        resources:
+            mem_mb=2048,
+            runtime="1h",
+        params:
+            spec=index_spec(dataset),
+        shell:
+            r"""
+            sampan index --spec {params.spec:q} --results {RESULTS:q} \
+                --part {wildcards.part:q} 2>{log:q}
+            """
+
+    rule:
+        name:
+            f"commit_index_{dataset}"
+        input:
+            expand(
+                "{results}/{dataset}/index/receipts/columns/part-{part}.json",
+                results=RESULTS,
+                dataset=dataset,
+                part=PLAN.parts(dataset),
+            ),
+        output:
+            f"{RESULTS}/{dataset}/index/dataset.json",
+        log:
+            f"{RESULTS}/logs/{dataset}/index/commit.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/{dataset}/index/commit.tsv"
+        localrule: True
+        conda:
+            "../envs/sampan.yaml"
+        params:
+            spec=scan_spec(dataset),
+        shell:
+            r"""
+            sampan commit --spec {params.spec:q} --results {RESULTS:q} \
+                --receipts {input:q} 2>{log:q}
+            """

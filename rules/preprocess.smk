@@ -1,0 +1,72 @@
+"""
+Decode one modality into its canonical array, a partition at a time, and commit it.
+
+in   results/{dataset}/index/part-{part}.parquet, by its modality's receipt
+out  results/{dataset}/preprocess/{modality}@{digest}/
+       {modality} (sample, y, x, channel) uint8 | (sample, byte) uint8 | (sample, time) float32, int16
+       length (sample) int32, of text and audio: elements used of a row
+       digest (sample, byte) uint8: BLAKE2b of the source bytes
+       valid (sample) bool
+"""
+
+
+def preprocess_spec(wildcards):
+    stage = preprocessed(wildcards)
+    return as_json(PLAN.preprocess_spec(stage.dataset, stage.name))
+
+
+def preprocess_mem_mb(wildcards, threads):
+    return PLAN.preprocess_mb(wildcards.dataset, wildcards.modality, threads)
+
+
+def commit_preprocess_spec(wildcards):
+    return as_json(PLAN.commit_spec(preprocessed(wildcards)))
+
+
+def preprocess_receipts(wildcards):
+    return receipts(preprocessed(wildcards))
+
+
+rule preprocess_part:
+    input:
+        f"{RESULTS}/{{dataset}}/index/receipts/{{modality}}/part-{{part}}.json",
+    output:
+        receipt=f"{RESULTS}/{{dataset}}/preprocess/{{modality}}@{{digest}}/receipts/part-{{part}}.json",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/preprocess/{{modality}}@{{digest}}/part-{{part}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/preprocess/{{modality}}@{{digest}}/part-{{part}}.tsv"
+    conda:
+        "../envs/sampan.yaml"
+    threads: 4
+    resources:
+        mem_mb=preprocess_mem_mb,
+        runtime="1h",
+    params:
+        spec=preprocess_spec,
+    shell:
+        r"""
+        sampan preprocess --receipt {output.receipt:q} --part {wildcards.part:q} \
+            --spec {params.spec:q} --results {RESULTS:q} \
+            --threads {threads} --memory-mb {resources.mem_mb} 2>{log:q}
+        """
+
+
+rule commit_preprocess:
+    input:
+        preprocess_receipts,
+    output:
+        f"{RESULTS}/{{dataset}}/preprocess/{{modality}}@{{digest}}/dataset.json",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/preprocess/{{modality}}@{{digest}}/commit.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/preprocess/{{modality}}@{{digest}}/commit.tsv"
+    localrule: True
+    conda:
+        "../envs/sampan.yaml"
+    params:
+        spec=commit_preprocess_spec,
+    shell:
+        r"""
+        sampan commit --spec {params.spec:q} --results {RESULTS:q} --receipts {input:q} 2>{log:q}
+        """

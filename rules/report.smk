@@ -1,0 +1,34 @@
+"""
+Write the page that people would rather look at than logs.
+
+in   every dataset.json, metrics.json and model.json
+out  results/report.html
+"""
+
+
+def report_spec(wildcards):
+    return as_json({"config": config})
+
+
+rule report:
+    input:
+        index_datasets(),
+        committed(PLAN.preprocessed.values()),
+        committed(PLAN.features.values()),
+        model_files("metrics.json"),
+        model_files("model.json"),
+    output:
+        report(REPORT, caption="captions/report.rst", category="Report"),
+    log:
+        f"{RESULTS}/logs/report/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report/report.tsv"
+    localrule: True
+    conda:
+        "../envs/sampan.yaml"
+    params:
+        spec=report_spec,
+    shell:
+        r"""
+        sampan report --spec {params.spec:q} --results {RESULTS:q} --out {output:q} 2>{log:q}
+        """

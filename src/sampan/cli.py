@@ -1,0 +1,85 @@
+"""
+The `sampan` command: one verb a rule, and the verbs that people type.
+
+A verb's module is imported when it is called, so that `sampan --help` stays quick.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from sampan import __version__
+from sampan.errors import SampanError
+
+RULES = {
+    "digits": "make the digits dataset: images, captions and tones",
+    "scan": "count a dataset's samples and find where each partition starts",
+    "index": "list the samples of one partition",
+    "preprocess": "decode one modality of one partition into a canonical array",
+    "extract": "run one encoder over one partition",
+    "commit": "make a finished stage visible to readers",
+    "train": "train a model on stored features",
+    "evaluate": "measure a model on its test split",
+    "report": "write the page with everything that was made",
+}
+PEOPLE = {
+    "check": "look at a config and the first samples, before any job runs",
+    "verify": "find damaged, missing and orphaned files; --repair lets them be made again",
+    "forget": "drop a stage's records, so that it is computed again",
+    "ls": "list what a results folder holds",
+    "gc": "remove variants that no given config reaches",
+    "schema": "write the JSON schema of the config",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 done, 75 stopped early on purpose, 2 the user can mend it."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(words)
+    args = parser.parse_args(words)
+    _set_up_log()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        return args.run(args) or 0
+    except SampanError as fault:
+        for line in fault.faults:
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sampan",
+        description="Multimodal datasets, from raw files to trained, evaluated models.",
+        epilog="Run a workflow with: snakemake --profile profiles/local",
+    )
+    parser.add_argument("--version", action="version", version=f"sampan {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    asked = next((word for word in words if word in RULES | PEOPLE), None)
+    for verb, help_line in (PEOPLE | RULES).items():
+        sub = verbs.add_parser(verb, help=help_line, description=help_line)
+        if verb == asked:
+            module = importlib.import_module(f"sampan.steps.{verb}")
+            sub.description = module.__doc__
+            sub.formatter_class = argparse.RawDescriptionHelpFormatter
+            module.arguments(sub)
+            sub.set_defaults(run=module.run)
+    return parser
+
+
+def _set_up_log() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    logging.getLogger("sampan").setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

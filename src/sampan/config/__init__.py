@@ -1,0 +1,1 @@
+"""Typed settings, one module a section; no array library is imported here."""

@@ -1,0 +1,1 @@
+"""Encoders: batches of one stored modality → embeddings."""

@@ -1,0 +1,135 @@
+"""Stored pictures → what an image encoder takes, by its own processor."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sampan.encoders.weights import offline
+from sampan.plugins import Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+
+class Size(NamedTuple):
+    """What a processor resizes every picture to, before it crops."""
+
+    height: int
+    width: int
+    fit: str
+    """`crop`: the shortest side, the rest goes; `stretch`: both sides, whatever the shape was."""
+
+
+def image_processor(path: Path) -> Any:
+    """The folder's image processor on Pillow: the same values with and without torchvision."""
+    with offline(path):
+        from transformers import AutoImageProcessor
+
+        return AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            path, local_files_only=True, trust_remote_code=False, backend="pil"
+        )
+
+
+def size_of(processor: Any) -> Size | None:
+    """None where the size depends on the picture's shape, so that no stored size can serve."""
+    size: Any = getattr(processor, "size", None)
+    crop: Any = getattr(processor, "crop_size", None)
+    crops = bool(getattr(processor, "do_center_crop", False))
+    edge = getattr(size, "shortest_edge", None)
+    if not getattr(processor, "do_resize", False):
+        return Size(crop.height, crop.width, "crop") if crops and crop.height else None
+    if edge and (share := getattr(processor, "crop_pct", None)):
+        # ConvNeXt's processor crops to `edge` while it resizes, and stretches from 384 px on.
+        whole = int(edge / share)
+        return Size(edge, edge, "stretch") if edge >= 384 else Size(whole, whole, "crop")
+    if edge and crops and not getattr(size, "longest_edge", None):
+        return Size(edge, edge, "crop")
+    if getattr(size, "height", None) and getattr(size, "width", None):
+        return Size(size.height, size.width, "stretch")
+    return None
+
+
+def image_faults(processor: Any, modality: Modality, name: str, channels: int) -> list[str]:
+    """Why pictures stored like this are not what the encoder `name` would make of the originals."""
+    height, width, stored_channels = modality.array().shape
+    faults = []
+    if stored_channels != channels:
+        kinds = {1: "grey", 3: "RGB"}
+        found, wanted = (kinds.get(c, f"{c} channels") for c in (stored_channels, channels))
+        faults.append(f"stored as {found}, {name} takes {wanted}; set channels: {channels}")
+    size = size_of(processor)
+    if size is None:
+        kind = type(processor).__name__
+        return [*faults, f"{name} sizes each picture by its own shape ({kind}); not supported"]
+    if size.fit == "crop":
+        fits = height == width and height >= size.height
+    else:
+        fits = height >= size.height and width >= size.width
+    if not fits:
+        faults.append(
+            f"stored at {height}×{width} px, {name} takes {size.height}×{size.width}; "
+            f"set height: {size.height}, width: {size.width}"
+        )
+    fit = getattr(modality, "fit", size.fit)
+    if fit != size.fit:
+        does = {
+            "crop": "crops the picture's middle",
+            "stretch": "squeezes the whole picture into its size",
+        }
+        faults.append(f"stored with fit: {fit}, {name} {does[size.fit]}; set fit: {size.fit}")
+    return faults
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """(sample, y, x, channel) uint8 → {"pixel_values": (sample, channel, y, x) float32}."""
+
+    processor: Any
+    device: str
+
+    def __call__(self, data: "NDArray[np.uint8]") -> "dict[str, torch.Tensor]":
+        size = size_of(self.processor)
+        at_size = size is not None and data.shape[1:3] == (size.height, size.width)
+        if at_size and _is_plain(self.processor):
+            return {"pixel_values": self._on_device(data)}
+        made = self.processor(list(data), input_data_format="channels_last", return_tensors="pt")
+        return {name: values.to(self.device) for name, values in made.items()}
+
+    def _on_device(self, data: "NDArray[np.uint8]") -> "torch.Tensor":
+        """What the processor does to pictures of its own size, for the whole batch at once."""
+        import torch
+
+        processor = self.processor
+        if getattr(processor, "do_center_crop", False):
+            crop = processor.crop_size
+            top, left = (data.shape[1] - crop.height) // 2, (data.shape[2] - crop.width) // 2
+            data = data[:, top : top + crop.height, left : left + crop.width]
+        bytes_ = torch.tensor(data, device=self.device)
+        pixels = bytes_.permute(0, 3, 1, 2).to(torch.float32)
+        if processor.do_rescale:
+            pixels = pixels * processor.rescale_factor
+        if processor.do_normalize:
+            mean, deviation = (
+                torch.tensor(values, device=self.device).view(1, -1, 1, 1)
+                for values in (processor.image_mean, processor.image_std)
+            )
+            pixels = (pixels - mean) / deviation
+        return pixels.contiguous()
+
+
+def _is_plain(processor: Any) -> bool:
+    """Whether the processor does no more than resize, crop, rescale and normalise."""
+    from transformers.image_processing_backends import PilBackend
+
+    steps = ("preprocess", "_preprocess", "resize", "center_crop", "rescale", "normalize")
+    crop: Any = getattr(processor, "crop_size", None)
+    size = size_of(processor)
+    pads = getattr(processor, "do_pad", False) or (
+        getattr(processor, "do_center_crop", False)
+        and (size is None or crop.height > size.height or crop.width > size.width)
+    )
+    return not pads and all(
+        getattr(type(processor), step, None) is getattr(PilBackend, step) for step in steps
+    )

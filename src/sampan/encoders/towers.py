@@ -1,0 +1,147 @@
+"""The part of a model that encodes one kind of modality, and what can be read from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sampan.encoders.weights import offline
+from sampan.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+TOWERS = {"image": "vision_model", "text": "text_model", "audio": "audio_model"}
+INPUTS = {
+    "pixel_values": "image",
+    "input_ids": "text",
+    "input_values": "audio",
+    "input_features": "audio",
+}
+OUTPUTS = ("projection", "pooled", "cls", "mean")
+CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
+ONLY_IN_TRAINING = ("masked_spec_embed", "mask_token")
+
+
+def skeleton(path: Path) -> Any:
+    """The folder's model without its weights: cheap, and all its parts can be asked."""
+    with offline(path):
+        import torch
+        from transformers import AutoConfig, AutoModel
+
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            return AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+
+
+def kinds_of(model: Any) -> list[str]:
+    """Kinds of modality that a model encodes."""
+    kinds = [kind for kind, name in TOWERS.items() if hasattr(model, name)]
+    return kinds or [INPUTS[name] for name in (model.main_input_name,) if name in INPUTS]
+
+
+def part_of(model: Any, kind: str) -> Any:
+    """The module that encodes `kind`: one of several towers, an encoder alone, or all."""
+    if hasattr(model, TOWERS[kind]):
+        return getattr(model, TOWERS[kind])
+    return model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tower:
+    module: Any
+    """What encodes the modality."""
+    project: Callable[..., Any] | None
+    """Into the space that a model's towers share; None where there is only one tower."""
+    class_token: bool
+    """Whether the first token stands for the whole sample."""
+    prefix: int
+    """Leading tokens that stand for no place in the sample: class, distillation, registers."""
+
+    def read(
+        self, output: str, inputs: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
+    ) -> "torch.Tensor | None":
+        """
+        (sample, embedding) float32; None where the architecture has no such output.
+
+        `projection`: the shared space of CLIP and its kind. `pooled`: the model's own pooling.
+        `cls`: the class token after the last layer. `mean`: the mean over tokens of text or frames
+        of sound (where the model tells them from padding), over patches without class and register
+        tokens, or over the places of a feature map.
+        """
+        if output == "projection":
+            return None if self.project is None else _rows(self.project(**inputs), "pooler_output")
+        result = self.module(**inputs)
+        if output == "pooled":
+            return _rows(result, "pooler_output")
+        hidden = result.last_hidden_state.float()
+        if output == "cls":
+            found: torch.Tensor | None = hidden[:, 0] if self.class_token else None
+            return found
+        if hidden.ndim == 4:  # (sample, feature, y, x)
+            return hidden.mean((2, 3))  # type: ignore[no-any-return]
+        if mask is None:
+            return hidden[:, self.prefix :].mean(1)  # type: ignore[no-any-return]
+        weight = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)  # type: ignore[no-any-return]
+
+
+def _rows(result: Any, name: str) -> "torch.Tensor | None":
+    import torch
+
+    found = getattr(result, name, None)
+    return found.float().flatten(1) if isinstance(found, torch.Tensor) else None
+
+
+def tower_of(path: Path, kind: str, device: str, output: str, *, class_token: bool) -> Tower:
+    """The folder's tower for `kind`, with float32 weights on `device`; the others are let go."""
+    with offline(path):
+        import torch
+        from transformers import AutoModel
+
+        model, report = AutoModel.from_pretrained(
+            path,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    if hasattr(model, TOWERS[kind]):
+        for other in set(TOWERS.values()) - {TOWERS[kind]}:
+            if hasattr(model, other):
+                setattr(model, other, None)
+    module = part_of(model, kind)
+    _refuse_random(path, model, module, set(report["missing_keys"]), output)
+    model.eval().requires_grad_(False)
+    project = getattr(model, f"get_{kind}_features", None)
+    (module if project is None else model).to(device)
+    names = [name.rpartition(".")[2] for name, _ in module.named_parameters()]
+    class_tokens = sum(name in CLASS_TOKENS for name in names)
+    registers = getattr(module.config, "num_register_tokens", 0) or 0
+    return Tower(
+        module=module,
+        project=project,
+        class_token=class_token or class_tokens > 0,
+        prefix=class_tokens + (registers if kind == "image" else 0),
+    )
+
+
+def _refuse_random(path: Path, model: Any, module: Any, missing: set[str], output: str) -> None:
+    """Weights that the folder lacks would be random numbers: `ConfigError` where they count."""
+    kept = {id(parameter) for parameter in module.parameters()}
+    if output == "projection":
+        kept = {id(parameter) for parameter in model.parameters()}
+    random = [
+        name
+        for name, parameter in model.named_parameters()
+        if name in missing
+        and id(parameter) in kept
+        and name.rpartition(".")[2] not in ONLY_IN_TRAINING
+        and not (output in ("cls", "mean") and "pooler." in name)
+    ]
+    if random:
+        raise ConfigError(
+            f"{path}: the weights lack {len(random)} parameters that output: {output} needs: "
+            f"{', '.join(random[:3])}{', …' if len(random) > 3 else ''}"
+        )

@@ -1,0 +1,83 @@
+"""Metrics of classification and regression, with intervals."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan.evaluation.bootstrap import Metric, intervals
+
+
+def classification_metrics(
+    right: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    *,
+    num_classes: int,
+    resamples: int,
+    seed: int,
+) -> dict[str, Metric]:
+    """
+    `accuracy`, and `macro_f1`: the plain mean of the classes' F1 = 2 TP / (2 TP + FP + FN).
+
+    `right` and `predicted` (sample) are class numbers below `num_classes`. A class that is neither
+    among the right nor among the predicted ones of a resample has no F1 and is left out of its
+    mean.
+    """
+    correct = right == predicted
+
+    def macro_f1(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        actual = _class_counts(right[numbers], num_classes)
+        claimed = _class_counts(predicted[numbers], num_classes)
+        hits = _class_counts(np.where(correct, right, num_classes)[numbers], num_classes + 1)
+        present = actual + claimed > 0
+        f1 = 2 * hits[:, :num_classes] / np.maximum(actual + claimed, 1)
+        return np.asarray(f1.sum(axis=1) / present.sum(axis=1))
+
+    return intervals(
+        {
+            "accuracy": lambda numbers: np.asarray(correct[numbers].mean(axis=1)),
+            "macro_f1": macro_f1,
+        },
+        len(right),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _class_counts(classes: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """(resample, sample) → (resample, class)."""
+    resamples = len(classes)
+    shifted = classes + num_classes * np.arange(resamples)[:, None]
+    counts = np.bincount(shifted.ravel(), minlength=resamples * num_classes)
+    return counts.reshape(resamples, num_classes)
+
+
+def confusion_matrix(
+    right: NDArray[np.int64], predicted: NDArray[np.int64], *, num_classes: int
+) -> NDArray[np.int64]:
+    """(right class, predicted class) counts of samples."""
+    counts = np.bincount(right * num_classes + predicted, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def regression_metrics(
+    right: NDArray[np.float64], predicted: NDArray[np.float64], *, resamples: int, seed: int
+) -> dict[str, Metric]:
+    """
+    `r2` = 1 - Σ (y - ŷ)² / Σ (y - ȳ)², and `mae`, the mean of |y - ŷ|, in the label's unit.
+
+    Where all y are equal, r2 is 1 if every prediction is exact and 0 otherwise.
+    """
+    errors = right - predicted
+
+    def r2(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        residual = (errors[numbers] ** 2).sum(axis=1)
+        wanted = right[numbers]
+        total = ((wanted - wanted.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        flat = np.ptp(wanted, axis=1) == 0
+        return np.asarray(np.where(flat, residual == 0, 1 - residual / np.where(flat, 1, total)))
+
+    return intervals(
+        {"r2": r2, "mae": lambda numbers: np.asarray(np.abs(errors)[numbers].mean(axis=1))},
+        len(right),
+        resamples=resamples,
+        seed=seed,
+    )

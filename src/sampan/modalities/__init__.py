@@ -1,0 +1,1 @@
+"""Modalities: the bytes of one sample become one row of a canonical array."""

@@ -1,0 +1,192 @@
+"""Audio: WAV, FLAC, OGG or MP3 bytes become a row of mono samples with a length."""
+
+import io
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from sampan.errors import InvalidSample
+from sampan.modalities.limits import beginning, check_size
+from sampan.modalities.riff import data_chunk
+from sampan.plugins import ArraySpec, Decoded
+
+if TYPE_CHECKING:
+    import numpy as np
+    import soundfile
+    from numpy.typing import NDArray
+
+FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"})
+KNOWS_ITS_FRAMES = frozenset({"FLAC"})
+"""Formats whose header gives a number of frames that can be held against what is read."""
+MIN_SOURCE_RATE_HZ = 100
+MAX_SOURCE_RATE_HZ = 1_000_000
+BLOCK_VALUES = 2**18
+"""Values, frames by channels, that are decoded at once."""
+FILTER_SAMPLES = 512
+"""Samples at the lower of the two rates that soxr's HQ filter sees beyond the end, and more."""
+DECODER_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """
+    A row (time) of mono samples at `rate_hz`, full scale ±1.0 (float32) or ±32,768 (int16).
+
+    Channels are averaged, the rate is changed by soxr (quality HQ), what is longer than the row is
+    cut, what is shorter is followed by zeros; `length` is the samples that come from the source.
+    Notes: "cut", "padded", and "clipped" where int16 could not hold a sample. The format is known
+    by content.
+
+    No more of the source is decoded than the row needs, so damage behind the cut is not seen, but a
+    WAV file must hold as many bytes as its header claims, unless it was written as a stream.
+    Refused are samples that are not finite, no samples, and source rates outside 100 Hz to 1 MHz.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "use_attribute_docstrings": True,
+    }
+    cell: ClassVar[Literal["path", "value"]] = "path"
+    workers: ClassVar[Literal["threads", "processes"]] = "processes"
+    has_length: ClassVar[bool] = True
+
+    rate_hz: Annotated[int, Ge(1_000), Le(MAX_SOURCE_RATE_HZ)]
+    """Samples per second of the stored row."""
+    seconds: Annotated[float, Gt(0), Le(3_600)]
+    """Length of the stored row in seconds."""
+    dtype: Literal["float32", "int16"] = "float32"
+    """Stored number: float32 at full scale ±1.0, or int16 at ±32,768, half the bytes."""
+    max_bytes: Annotated[int, Gt(0)] = 256 * 2**20
+    """Bytes of one source file at most; a larger one is not read."""
+
+    def __post_init__(self) -> None:
+        if self._samples() < 1:
+            raise ValueError(
+                f"seconds {self.seconds:g} at rate_hz {self.rate_hz:,} is less than one sample; "
+                f"set seconds to {1 / self.rate_hz:g} or more"
+            )
+
+    def _samples(self) -> int:
+        return round(self.seconds * self.rate_hz)
+
+    def array(self) -> ArraySpec:
+        return ArraySpec(("time",), (self._samples(),), self.dtype)
+
+    def memory_bytes(self) -> int:
+        """Mono samples at the highest source rate and again while they are resampled."""
+        source = self._frames_needed(MAX_SOURCE_RATE_HZ)
+        longest = max(source, self._samples() + FILTER_SAMPLES * self.rate_hz // MIN_SOURCE_RATE_HZ)
+        return DECODER_BYTES + 4 * (source + 2 * longest)
+
+    def _frames_needed(self, source_rate_hz: int) -> int:
+        """Source frames that decide the row, with those that the filter sees beyond its end."""
+        beyond = FILTER_SAMPLES * max(1.0, source_rate_hz / self.rate_hz)
+        return math.ceil(self._samples() / self.rate_hz * source_rate_hz + beyond)
+
+    def decode(self, data: bytes, out: "NDArray[Any]") -> Decoded:
+        """Fill `out` (time); `InvalidSample` for what is no sound, damaged, or not finite."""
+        import soundfile
+
+        check_size(data, self.max_bytes)
+        _check_wav(data)
+        try:
+            with soundfile.SoundFile(_Memory(data)) as source:
+                _check_source(source)
+                mono, rate_hz = self._mono(source), int(source.samplerate)
+        except soundfile.LibsndfileError as fault:
+            raise InvalidSample(_reason(fault.error_string, data)) from fault
+        except MemoryError as fault:
+            raise InvalidSample("needs too much memory: the decoder ran out of it") from fault
+        return self._store(_resampled(mono, rate_hz, self.rate_hz), out)
+
+    def _mono(self, source: "soundfile.SoundFile") -> "NDArray[np.float32]":
+        """The beginning of the sound (time), channels averaged."""
+        import numpy as np
+
+        needed = self._frames_needed(source.samplerate)
+        mono = np.empty(needed, dtype=np.float32)
+        read = 0
+        while read < needed:
+            wanted = min(needed - read, max(1, BLOCK_VALUES // source.channels))
+            block = source.read(wanted, dtype="float32", always_2d=True)
+            if len(block) == 0:
+                break
+            # Damaged float files hold any bits: the sum may overflow, which the check below sees.
+            with np.errstate(over="ignore", invalid="ignore"):
+                mono[read : read + len(block)] = block.mean(axis=1)
+            read += len(block)
+        if source.format in KNOWS_ITS_FRAMES and read < min(needed, source.frames):
+            raise InvalidSample(
+                f"truncated {source.format}: {source.frames:,} samples claimed, {read:,} found"
+            )
+        if read == 0:
+            raise InvalidSample("no sound: 0 samples")
+        odd = np.flatnonzero(~np.isfinite(mono[:read]))
+        if odd.size:
+            raise InvalidSample(f"not finite: sample {odd[0]:,} is {mono[odd[0]]}")
+        return mono[:read]
+
+    def _store(self, sound: "NDArray[np.float32]", out: "NDArray[Any]") -> Decoded:
+        import numpy as np
+
+        length = min(len(sound), len(out))
+        if length == 0:
+            raise InvalidSample("no sound: shorter than one sample of the stored rate")
+        notes = ["cut"] if len(sound) > length else ["padded"] if length < len(out) else []
+        if self.dtype == "int16":
+            scaled = np.rint(sound[:length] * 32_768.0)
+            if scaled.min() < -32_768 or scaled.max() > 32_767:
+                notes.append("clipped")
+            out[:length] = scaled.clip(-32_768, 32_767)
+        else:
+            out[:length] = sound[:length]
+        return Decoded(length, tuple(notes))
+
+
+class _Memory(io.BytesIO):
+    """A file in memory where a seek to before its start goes nowhere, as in C."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
+def _check_wav(data: bytes) -> None:
+    claim = data_chunk(data)
+    if claim and claim.found < claim.claimed:
+        raise InvalidSample(
+            f"truncated WAV: {claim.claimed:,} bytes of sound claimed, {claim.found:,} found"
+        )
+
+
+def _check_source(source: "soundfile.SoundFile") -> None:
+    if source.format not in FORMATS:
+        raise InvalidSample(
+            f"unsupported format: {source.format}; convert to WAV, FLAC, OGG or MP3"
+        )
+    if not MIN_SOURCE_RATE_HZ <= source.samplerate <= MAX_SOURCE_RATE_HZ:
+        raise InvalidSample(
+            f"unusable rate: {source.samplerate:,} Hz claimed, "
+            f"{MIN_SOURCE_RATE_HZ:,} to {MAX_SOURCE_RATE_HZ:,} Hz can be read"
+        )
+
+
+def _reason(error: str, data: bytes) -> str:
+    if "not recognised" in error:
+        return f"not audio: {beginning(data)}; neither WAV, FLAC, OGG nor MP3"
+    return f"corrupt audio: {error}"
+
+
+def _resampled(
+    sound: "NDArray[np.float32]", source_rate_hz: int, rate_hz: int
+) -> "NDArray[np.float32]":
+    if source_rate_hz == rate_hz:
+        return sound
+    import soxr
+
+    changed: NDArray[np.float32] = soxr.resample(sound, source_rate_hz, rate_hz, quality="HQ")
+    return changed

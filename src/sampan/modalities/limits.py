@@ -1,0 +1,16 @@
+"""What every modality refuses before it looks at the content."""
+
+from sampan.errors import InvalidSample
+
+
+def check_size(data: bytes, max_bytes: int) -> None:
+    """`InvalidSample` where there is nothing to decode, or more than `max_bytes`."""
+    if not data:
+        raise InvalidSample("empty file: 0 bytes")
+    if len(data) > max_bytes:
+        raise InvalidSample(f"too many bytes: {len(data):,}, max_bytes is {max_bytes:,}")
+
+
+def beginning(data: bytes, num_bytes: int = 16) -> str:
+    """The first bytes of a file that nobody recognises, for the reason in the quarantine."""
+    return f"begins with {data[:num_bytes]!r}"

@@ -1,0 +1,180 @@
+"""Image files through Pillow: opened under limits, stood upright, made 8-bit grey or RGB."""
+
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL import ImageCms
+from PIL.Image import Transpose
+
+from sampan.errors import InvalidSample
+from sampan.modalities.limits import beginning
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""What stands an image upright, by its orientation (Exif 2.32, tag 0x0112)."""
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    b"\xff\xd8\xff": "JPEG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+
+
+@contextmanager
+def opened(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
+    """
+    The image with its header read and no pixel decoded; further frames are left alone.
+
+    Within the block Pillow's own limit on pixels and its warnings are off: `max_pixels` is checked
+    here, and a warning about metadata is no fault of the pixels. Not for several threads at once.
+    """
+    limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = _open(data)
+            pixels = image.width * image.height
+            if pixels > max_pixels:
+                raise InvalidSample(
+                    f"too many pixels: {pixels:,} claimed, max_pixels is {max_pixels:,}"
+                )
+            yield image
+    except MemoryError as fault:
+        raise InvalidSample("needs too much memory: the decoder ran out of it") from fault
+    finally:
+        PIL.Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def verdicts(name: str) -> Iterator[None]:
+    """What a decoder raises about a `name` file, but for lack of memory, becomes a verdict."""
+    try:
+        yield
+    except (InvalidSample, MemoryError):
+        raise
+    except Exception as fault:
+        text = str(fault) or type(fault).__name__
+        cut = isinstance(fault, EOFError) or "truncated" in text.lower()
+        raise InvalidSample(f"{'truncated' if cut else 'corrupt'} {name}: {text}") from fault
+
+
+def orientation(image: PIL.Image.Image) -> tuple[int, tuple[str, ...]]:
+    """The Exif orientation, 1 where there is none; a note where the Exif data cannot be read."""
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+    except Exception:
+        return 1, ("unreadable Exif",)
+    return (found if found in UPRIGHT else 1), ()
+
+
+def upright(image: PIL.Image.Image, exif_orientation: int) -> PIL.Image.Image:
+    method = UPRIGHT.get(exif_orientation)
+    return image if method is None else image.transpose(method)
+
+
+def flattened(
+    image: PIL.Image.Image, channels: int, background: tuple[int, int, int]
+) -> PIL.Image.Image:
+    """
+    The pixels as L (`channels` 1, ITU-R BT.601 luma) or RGB (3), transparency over `background`.
+
+    16-bit grey is scaled so that 65,535 becomes 255, Lab goes to sRGB, CMYK by Pillow's formula;
+    profiles are not applied. 32-bit and float pixels, whose white is unknown, are refused.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode.startswith("I;16"):
+        image = _eight_bit(image)
+    elif image.mode in ("I", "F"):
+        raise InvalidSample(f"unsupported pixels: mode {image.mode}; convert to 8 or 16 bit")
+    elif image.mode == "LAB":
+        image = _srgb(image)
+    with verdicts(image.format or f"{image.mode} image"):
+        if not image.has_transparency_data:
+            return image if image.mode == mode else image.convert(mode)
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
+        flat = PIL.Image.new("RGB", image.size, background)
+        flat.paste(image, mask=image.getchannel("A"))
+        return flat.convert(mode)
+
+
+def _open(data: bytes) -> PIL.Image.Image:
+    name = _name(data)
+    width, height = _claimed_size(data, name)
+    if not width or not height:
+        raise InvalidSample(f"zero {'height' if width else 'width'}: {width} × {height} claimed")
+    with verdicts(name or "image"):
+        try:
+            return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+        except PIL.UnidentifiedImageError:
+            if name is None:
+                raise InvalidSample(
+                    f"not an image: {beginning(data)}; none of {', '.join(FORMATS)}"
+                ) from None
+            raise InvalidSample(f"corrupt {name}: its header cannot be read") from None
+
+
+def _name(data: bytes) -> str | None:
+    for signature, name in SIGNATURES.items():
+        if data.startswith(signature):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    return "AVIF" if data[4:12] in (b"ftypavif", b"ftypavis") else None
+
+
+def _claimed_size(data: bytes, name: str | None) -> tuple[int, int]:
+    """Width and height where they stand at a fixed place, else (1, 1); Pillow hides a size of 0."""
+    if name == "PNG" and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+    elif name == "GIF" and len(data) >= 10:
+        width, height = struct.unpack_from("<HH", data, 6)
+    else:
+        width, height = 1, 1
+    return width, height
+
+
+def _eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
+    wide = np.asarray(image).astype(np.uint32)
+    clear = image.info.get("transparency")
+    opaque = None if clear is None else PIL.Image.fromarray(np.uint8(255) * (wide != clear))
+    wide += 128
+    wide //= 257
+    grey = PIL.Image.fromarray(wide.astype(np.uint8))
+    if opaque is not None:
+        grey = PIL.Image.merge("LA", (grey, opaque))
+    grey.format = image.format
+    return grey
+
+
+def _srgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    with verdicts(image.format or "Lab image"):
+        flat = ImageCms.profileToProfile(
+            image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    if flat is None:
+        raise InvalidSample("unsupported pixels: mode LAB cannot be converted")
+    flat.info.clear()
+    return flat
+
+
+def from_pixels(pixels: NDArray[np.uint8]) -> PIL.Image.Image:
+    """(y, x, channel) as L or RGB."""
+    return PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

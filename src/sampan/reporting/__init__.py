@@ -1,0 +1,1 @@
+"""The report: numbers and arrays in, one self-contained HTML page out."""

@@ -1,0 +1,152 @@
+"""Numbers with separators and units, names in words, and texts that cannot upset the page."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from sampan.reporting.data import Metric
+
+DASH = "–"
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "median_rank": "median rank",
+}
+
+
+def visible(text: str) -> str:
+    """
+    The text with what HTML forbids or a browser obeys silently written out as `\\u202e`.
+
+    Control characters, lone surrogates and overrides of the writing direction; line ends and tabs
+    stay, and so do the joiners that emoji and scripts are made with.
+    """
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text.replace("\r\n", "\n"))
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, and how many there are where that is less than all."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit].rstrip()}… ({count(len(text), 'character')})"
+
+
+def count(number: int, noun: str = "", plural: str = "") -> str:
+    """`1,797`, or with a noun `1,797 samples`."""
+    words = f" {noun if number == 1 else plural or noun + 's'}" if noun else ""
+    return f"{number:,}{words}"
+
+
+def percent(share: float) -> str:
+    """`97.8 %`; never rounded up to 100 % or down to 0 % unless it is that."""
+    if not math.isfinite(share):
+        return DASH
+    shown = round(100 * share, 1)
+    if shown == 100 and share < 1:
+        return "> 99.9 %"
+    if shown == 0 and share > 0:
+        return "< 0.1 %"
+    return f"{shown:.0f} %" if shown in (0, 100) else f"{shown:.1f} %"
+
+
+def size(num_bytes: float) -> str:
+    """Bytes in powers of 1,000: `1.8 MB`."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{significant(num_bytes)} {unit}"
+        num_bytes /= 1000
+    return f"{significant(num_bytes)} PB"
+
+
+def duration(seconds: float) -> str:
+    """`4.2 s`, `3 min 20 s`, `5 h 7 min`."""
+    if not math.isfinite(seconds):
+        return DASH
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def significant(number: float) -> str:
+    """Three significant digits without an exponent where the number is of a readable size."""
+    if not math.isfinite(number):
+        return DASH
+    if number == 0:
+        return "0"
+    exponent = int(f"{number:.2e}".partition("e")[2])
+    if not -4 <= exponent <= 11:
+        return f"{number:.2e}"
+    return f"{round(number, 2 - exponent):,.{max(0, 2 - exponent)}f}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def direction_of(name: str) -> str:
+    """`image → caption` of `image→caption/recall_at_1`, empty where the metric has no direction."""
+    direction, slash, _ = name.rpartition("/")
+    return direction.replace("→", " → ") if slash else ""
+
+
+def metric_name(name: str) -> str:
+    """A metric in words, without its direction."""
+    last = name.rpartition("/")[2]
+    if last.startswith("recall_at_"):
+        return f"recall@{last.removeprefix('recall_at_')}"
+    return _NAMES.get(last, last.replace("_", " "))
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is a share of the test samples, shown in percent."""
+    last = name.rpartition("/")[2]
+    return last in ("accuracy", "macro_f1") or last.startswith("recall_at_")
+
+
+def metric_value(metric: Metric, number: float | None) -> str:
+    """One number of a metric in its unit; a dash for what was not measured."""
+    if number is None or not math.isfinite(number):
+        return DASH
+    if is_share(metric.name):
+        return percent(number)
+    return f"{_error(metric, number)} {metric.unit}".rstrip()
+
+
+def interval(metric: Metric) -> str:
+    """`96.1 to 99.2 %`: both ends in one unit."""
+    if not (math.isfinite(metric.low) and math.isfinite(metric.high)):
+        return DASH
+    if is_share(metric.name):
+        return f"{100 * metric.low:.1f} to {100 * metric.high:.1f} %"
+    return f"{_error(metric, metric.low)} to {_error(metric, metric.high)} {metric.unit}".rstrip()
+
+
+def _error(metric: Metric, number: float) -> str:
+    """Ranks are whole or half; anything else has three significant digits."""
+    return f"{number:,.10g}" if metric.name.endswith("rank") else significant(number)
+
+
+def times_chance(metric: Metric) -> str:
+    """`5.8 ×` chance, for shares only: of an error or a rank less is better."""
+    if not metric.chance or not is_share(metric.name) or not math.isfinite(metric.value):
+        return DASH
+    return f"{significant(metric.value / metric.chance)} ×"
+
+
+def headline(metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics to name first: accuracy, R², or recall@10 of each direction."""
+    for last in ("accuracy", "r2", "recall_at_10"):
+        chosen = [metric for metric in metrics if metric.name.rpartition("/")[2] == last]
+        if chosen:
+            return chosen
+    return list(metrics[:1])

@@ -1,0 +1,85 @@
+"""
+Source bytes of samples, with bad storage told apart from bad data.
+
+A file that is missing while its folder can be seen is bad data. A folder that is gone, or an error
+such as EIO, ESTALE or EACCES, is bad storage: it is waited for, and then fails the job.
+"""
+
+import errno
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from sampan.errors import InvalidSample
+from sampan.store.durable import patiently
+
+
+@dataclass
+class SampleFiles:
+    """
+    Reads the files that a table's cells name.
+
+    A cell is a path relative to its table's root; one that is absolute, climbs out of the root or
+    is a URL is refused. `witnesses` remembers a file of each folder that could be read: where it is
+    gone too, the folder is in trouble, not the sample.
+    """
+
+    roots: list[Path]
+    max_bytes: int
+    patience_seconds: float
+    witnesses: dict[Path, Path] = field(default_factory=dict)
+
+    def read(self, source: int, cell: str) -> bytes:
+        """The file's bytes; `InvalidSample` where there is none, `StorageError` after patience."""
+        path = self.roots[source] / _relative(cell)
+        return patiently(lambda: self._read(path), self.patience_seconds, str(path))
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > self.max_bytes:
+                    raise InvalidSample(
+                        f"file too large: {size:,} bytes; max_bytes is {self.max_bytes:,}"
+                    )
+                data = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            self._refuse_if_storage_is_gone(path)
+            raise InvalidSample("missing file") from None
+        except IsADirectoryError:
+            raise InvalidSample("a folder, not a file") from None
+        except OSError as fault:
+            if fault.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP):
+                raise InvalidSample(f"unusable path: {fault.strerror}") from None
+            raise
+        except ValueError as fault:
+            raise InvalidSample(f"unusable path: {fault}") from None
+        self.witnesses[path.parent] = path
+        return data
+
+    def _refuse_if_storage_is_gone(self, path: Path) -> None:
+        witness = self.witnesses.get(path.parent)
+        if witness is not None and not witness.exists():
+            raise OSError(errno.ENODEV, f"the folder {path.parent} has lost its files")
+        for root in self.roots:
+            if root in path.parents and not root.is_dir():
+                raise OSError(errno.ENODEV, f"the folder {root} is gone")
+
+
+def missing_folders(files: SampleFiles, cells: list[tuple[int, str]]) -> bool:
+    """Whether the folders of these missing files are missing as well, or hold nothing at all."""
+    folders = {(files.roots[source] / _relative(cell)).parent for source, cell in cells}
+    return any(not folder.is_dir() or not any(folder.iterdir()) for folder in folders)
+
+
+def _relative(cell: str) -> PurePosixPath:
+    if "\0" in cell:
+        raise InvalidSample("unusable path: it has a NUL byte")
+    if "://" in cell:
+        raise InvalidSample("a URL, not a path: download it first")
+    path = PurePosixPath(cell)
+    if path.is_absolute():
+        raise InvalidSample("absolute path: paths are relative to the table")
+    if ".." in path.parts:
+        raise InvalidSample("path leaves its folder: set the source's root")
+    return path

@@ -1,0 +1,82 @@
+"""
+Find the samples that kill their worker: each is tried in a process that may die.
+
+The child, `python -m sampan.steps.isolate`, works through a shard's rows and prints each row before
+it is touched. When it dies, the last row it printed is the culprit, and a new child goes on behind
+it.
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+from sampan.steps.limits import CPU_SECONDS
+from sampan.steps.shards import ShardTask
+
+REASONS = {
+    signal.SIGSEGV: "crashed its decoder: segmentation fault",
+    signal.SIGABRT: "crashed its decoder: abort",
+    signal.SIGBUS: "crashed its decoder: bus error",
+    signal.SIGILL: "crashed its decoder: illegal instruction",
+    signal.SIGFPE: "crashed its decoder: arithmetic fault",
+    signal.SIGPROF: f"hung its decoder: more than {CPU_SECONDS:g} CPU seconds",
+    signal.SIGKILL: "killed its decoder: most likely for its memory",
+}
+
+
+def culprits(task: ShardTask, memory_mb: int) -> dict[int, str]:
+    """Row → reason, for the rows of a shard whose work kills its process."""
+    found: dict[int, str] = {}
+    while True:
+        poison = tuple((task.poison_dict() | found).items())
+        row, code = _run_child(replace(task, poison=poison), memory_mb)
+        if code == 0:
+            return found
+        if row is None:
+            raise RuntimeError(f"the process that looks for a fatal sample ended with {code}")
+        ended = signal.Signals(-code) if code < 0 else None
+        found[row] = (
+            REASONS.get(ended, f"killed its decoder: {ended.name}")
+            if ended is not None
+            else f"ended its decoder: exit status {code}"
+        )
+
+
+def _run_child(task: ShardTask, memory_mb: int) -> tuple[int | None, int]:
+    """The last row that a child touched, and how it ended."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "sampan.steps.isolate", str(memory_mb)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(json.dumps(asdict(task)))
+        child.stdin.close()
+        row = None
+        for line in child.stdout:
+            row = int(line)
+    return row, child.returncode
+
+
+def _main() -> None:
+    value = json.loads(sys.stdin.read())
+    value["poison"] = tuple((row, reason) for row, reason in value["poison"])
+    task = ShardTask(**value)
+    limit = int(sys.argv[1]) * 2**20
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    step = importlib.import_module(f"sampan.steps.{task.step}")
+    for row in step.probe(task):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,149 @@
+"""
+What preprocess and extract share: tasks, the ledger of an attempt, fatal samples, the receipt.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sampan.compute import Grant, Pool, WorkerDied, Workers, cluster
+from sampan.errors import DataError
+from sampan.steps import job
+from sampan.store.ledger import Attempt, Record
+from sampan.store.partition import Partition, category
+
+DEATHS_ALLOWED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """Rows [first, stop) of one shard; `poison` are rows not to be touched, with their reasons."""
+
+    step: str
+    spec: dict[str, Any]
+    results: str
+    part: int
+    shard: int
+    first: int
+    stop: int
+    key: str
+    patience_seconds: float
+    device: str = "cpu"
+    poison: tuple[tuple[int, str], ...] = ()
+
+    def poison_dict(self) -> dict[int, str]:
+        return dict(self.poison)
+
+    def __hash__(self) -> int:
+        return hash((self.shard, self.key))
+
+
+def make_shards(
+    partition: Partition,
+    tasks: Sequence[ShardTask],
+    work: Callable[[ShardTask], Record],
+    grant: Grant,
+    workers: Workers,
+) -> None:
+    """
+    Run the tasks, appending a record for each shard that is durable.
+
+    A shard whose worker died is searched for the samples that killed it and made again without
+    them. The first other fault ends the job, once the shards that are done are recorded.
+    """
+    name = f"{tasks[0].step} {job.stage_of(tasks[0].spec['stage']).variant}"
+    job.log.info(
+        "%s part %d: %d shards to make, %d adopted",
+        name, partition.part, len(tasks), len(partition.done),
+    )  # fmt: skip
+    start = time.monotonic()
+    total = sum(task.stop - task.first for task in tasks)
+    with (
+        partition.attempt() as attempt,
+        cluster(grant, workers) as pool,
+        job.progress(name, total) as progress,
+    ):
+        left: Iterable[ShardTask] = tasks
+        for _ in range(DEATHS_ALLOWED):
+            left = _round(partition, attempt, pool, left, work, progress)
+            if not left:
+                break
+            left = [_without_culprits(task, grant) for task in left]
+        else:
+            raise DataError(
+                f"{name}: the worker died again and again at rows "
+                + ", ".join(f"{task.first:,}–{task.stop - 1:,}" for task in left)
+            )
+    seconds = time.monotonic() - start
+    job.log.info(
+        "%s part %d: %s samples in %.1f s (%s/s)",
+        name, partition.part, f"{total:,}", seconds, f"{total / seconds:,.0f}",
+    )  # fmt: skip
+
+
+def _round(
+    partition: Partition,
+    attempt: Attempt,
+    pool: Pool,
+    tasks: Iterable[ShardTask],
+    work: Callable[[ShardTask], Record],
+    progress: job.Progress,
+) -> list[ShardTask]:
+    """Run the tasks once; those whose worker died come back."""
+    died: list[ShardTask] = []
+    for outcome in pool.run(work, tasks):
+        if isinstance(outcome.fault, WorkerDied):
+            died.append(outcome.task)
+        elif outcome.fault is not None:
+            raise outcome.fault
+        else:
+            attempt.append(outcome.result)
+            partition.done[outcome.task.shard] = outcome.result
+            progress.add(outcome.result.rows)
+    return died
+
+
+def _without_culprits(task: ShardTask, grant: Grant) -> ShardTask:
+    from sampan.steps.isolate import culprits
+
+    job.log.warning("a worker died at rows %d to %d; looking for why", task.first, task.stop - 1)
+    found = culprits(task, grant.memory_mb // grant.threads)
+    for row, reason in found.items():
+        job.log.warning("row %d %s", row, reason)
+    return replace(task, poison=tuple((task.poison_dict() | found).items()))
+
+
+def check_invalid(
+    spec: dict[str, Any], partition: Partition, invalid: list[tuple[int, str]]
+) -> list[tuple[int, str]]:
+    """
+    Stop where one partition alone breaks `max_invalid`; the whole stage is checked at its commit.
+    """
+    most = spec["max_invalid"] * max(partition.rows, spec["rows_per_job"])
+    too_many(
+        job.stage_of(spec["stage"]).variant, invalid, partition.rows, most, spec["max_invalid"]
+    )
+    return invalid
+
+
+def too_many(
+    name: str, invalid: Sequence[tuple[int, str]], rows: int, most: float, max_invalid: float
+) -> None:
+    if len(invalid) > most:
+        reasons = sorted({category(reason) for _, reason in invalid})
+        raise DataError(
+            f"{name}: {len(invalid):,} of {rows:,} samples are invalid ({', '.join(reasons[:5])}); "
+            f"max_invalid: {max_invalid:g} allows {int(most):,}; mend the data or raise max_invalid"
+        )
+
+
+def settle(partition: Partition, receipt: Path, quarantined: dict[str, list[Any]]) -> None:
+    """Write `valid`, the quarantine and, last, the receipt."""
+    value = partition.finish(quarantined)
+    partition.write_receipt(receipt, value)
+    job.log.info(
+        "part %d done: %s rows, %s valid %s",
+        partition.part, f"{value['rows']:,}", f"{value['valid']:,}", value["reasons"] or "",
+    )  # fmt: skip

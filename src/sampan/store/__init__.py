@@ -1,0 +1,1 @@
+"""Chunked, sharded Zarr v3 arrays that are durable, resumable and verifiable."""

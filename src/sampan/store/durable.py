@@ -1,0 +1,106 @@
+"""Files that are whole or not there: temporary name, fsync, rename, fsync of the folder."""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sampan.errors import StorageError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+PASSING = frozenset(
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENODEV,
+        errno.ENOTCONN,
+        errno.ENXIO,
+        errno.EHOSTDOWN,
+        errno.EBUSY,
+        errno.EAGAIN,
+    }
+)
+"""What storage says when it, not the data, is in trouble."""
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file with `data`, atomically and durably; `StorageError` where that fails."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        fsync_folder(path.parent)
+    except OSError as fault:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written: {fault.strerror or fault}") from fault
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file: sorted keys, one item a line, so that equal content is equal bytes."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def read_json(path: Path) -> Any:
+    """
+    The content of a JSON file that sampan wrote; `StorageError` where it is damaged or missing.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise StorageError(f"{path}: is missing") from None
+    except OSError as fault:
+        raise StorageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
+    except ValueError as fault:
+        raise StorageError(f"{path}: is damaged: {fault}") from fault
+
+
+def patiently(work: Callable[[], T], patience_seconds: float, what: str) -> T:
+    """
+    Run `work` again and again while storage is in trouble, for `patience_seconds` at most.
+
+    Waits 1, 2, 4, … up to 60 s between tries. Then, or for any other error of the operating system,
+    `StorageError`.
+    """
+    start = time.monotonic()
+    pause = 1.0
+    while True:
+        try:
+            return work()
+        except OSError as fault:
+            waited = time.monotonic() - start
+            if fault.errno not in PASSING or waited + pause > patience_seconds:
+                raise StorageError(
+                    f"{what}: {fault.strerror or fault}; gave up after {waited:.0f} s"
+                ) from fault
+            log.warning("%s: %s; trying again in %.0f s", what, fault.strerror, pause)
+        time.sleep(pause)
+        pause = min(pause * 2, 60.0)

@@ -1,0 +1,220 @@
+"""How a stage's arrays are cut into chunks and shards, and their Zarr v3 metadata."""
+
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sampan.errors import ConfigError, StorageError
+from sampan.plugins import ArraySpec
+from sampan.store.durable import fsync_folder, read_json, write_json
+
+MIB = 2**20
+CHUNK_BYTES = 1 * MIB
+SHARD_BYTES = 64 * MIB
+LARGEST_SHARD_BYTES = 1024 * MIB
+SHARDS_PER_PART = 64
+FILES_PER_FOLDER = 20_000
+FEWEST_ROWS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayLayout:
+    """One array of a stage: `spec` is a row's, the rows are those of a chunk and of a shard."""
+
+    spec: ArraySpec
+    rows_per_chunk: int
+    rows_per_shard: int
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.dtype(self.spec.dtype).itemsize * np.prod(self.spec.shape, dtype=np.int64))
+
+    @property
+    def chunks_per_shard(self) -> int:
+        return self.rows_per_shard // self.rows_per_chunk
+
+    @property
+    def fill(self) -> Any:
+        return np.nan if np.dtype(self.spec.dtype).kind == "f" else 0
+
+    def shard_file(self, shard: int) -> str:
+        """The chunk key of a shard: all shards lie flat in the array's folder."""
+        return ".".join(["c", str(shard), *["0"] * len(self.spec.shape)])
+
+    def metadata(self, rows: int) -> dict[str, Any]:
+        """`zarr.json` for `rows` samples (Zarr v3 core, sharding codec 1.0, index at the end)."""
+        raw: dict[str, Any] = {"name": "bytes"}
+        if np.dtype(self.spec.dtype).itemsize > 1:
+            raw["configuration"] = {"endian": "little"}
+        fill: Any = {"f": "NaN", "b": False}.get(np.dtype(self.spec.dtype).kind, 0)
+        return {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": [rows, *self.spec.shape],
+            "data_type": str(np.dtype(self.spec.dtype)),
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": [self.rows_per_shard, *self.spec.shape]},
+            },
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+            "fill_value": fill,
+            "codecs": [
+                {
+                    "name": "sharding_indexed",
+                    "configuration": {
+                        "chunk_shape": [self.rows_per_chunk, *self.spec.shape],
+                        "codecs": [raw],
+                        "index_codecs": [
+                            {"name": "bytes", "configuration": {"endian": "little"}},
+                            {"name": "crc32c"},
+                        ],
+                        "index_location": "end",
+                    },
+                }
+            ],
+            "dimension_names": ["sample", *self.spec.dims],
+            "attributes": {},
+        }
+
+
+GROUP_METADATA = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """All arrays of a stage; they share `rows_per_shard`, but `valid` has one shard a partition."""
+
+    settings: str
+    rows_per_part: int
+    rows_per_shard: int
+    arrays: dict[str, ArrayLayout]
+
+    @property
+    def main(self) -> str:
+        return next(iter(self.arrays))
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "arrays": [
+                {"name": name, **array.spec._asdict()}
+                | {"rows_per_chunk": array.rows_per_chunk, "rows_per_shard": array.rows_per_shard}
+                for name, array in self.arrays.items()
+            ]
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Layout":
+        arrays = {
+            array["name"]: ArrayLayout(
+                spec=ArraySpec(tuple(array["dims"]), tuple(array["shape"]), array["dtype"]),
+                rows_per_chunk=array["rows_per_chunk"],
+                rows_per_shard=array["rows_per_shard"],
+            )
+            for array in value["arrays"]
+        }
+        return cls(
+            settings=value["settings"],
+            rows_per_part=value["rows_per_part"],
+            rows_per_shard=value["rows_per_shard"],
+            arrays=arrays,
+        )
+
+
+def choose(
+    settings: str,
+    specs: dict[str, ArraySpec],
+    rows_per_part: int,
+    *,
+    capacity: int = 0,
+    rows_per_shard: int | None = None,
+) -> Layout:
+    """
+    Chunks of 1 to 2 MiB; shards small enough for 64 a partition, then 64 MiB and more.
+
+    The first of `specs` is the main array, whose row size decides. Shards grow, up to 1 GiB, where
+    `capacity` rows would make more than 20,000 files. All rows are powers of two.
+    """
+    sizes = {
+        name: int(np.dtype(spec.dtype).itemsize * np.prod(spec.shape, dtype=np.int64))
+        for name, spec in specs.items()
+    }
+    row_bytes = max(1, next(iter(sizes.values())))
+    largest = rows_per_part & -rows_per_part
+    shard = rows_per_shard or _rows_per_shard(row_bytes, rows_per_part, capacity)
+    if shard > largest:
+        if rows_per_shard:
+            raise ConfigError(
+                f"rows_per_shard: {shard:,} does not divide rows_per_job: {rows_per_part:,}; "
+                f"set {largest:,} or less"
+            )
+        shard = largest
+    arrays = {
+        name: ArrayLayout(
+            spec=specs[name],
+            rows_per_chunk=min(shard, _power_of_two(CHUNK_BYTES * 2 // max(1, size))),
+            rows_per_shard=shard,
+        )
+        for name, size in sizes.items()
+    }
+    arrays["valid"] = valid_layout(rows_per_part)
+    return Layout(
+        settings=settings, rows_per_part=rows_per_part, rows_per_shard=shard, arrays=arrays
+    )
+
+
+def valid_layout(rows_per_part: int) -> ArrayLayout:
+    """`valid (sample)`: one shard a partition, written at its end."""
+    spec = ArraySpec((), (), "bool")
+    return ArrayLayout(spec=spec, rows_per_chunk=rows_per_part, rows_per_shard=rows_per_part)
+
+
+def _rows_per_shard(row_bytes: int, rows_per_part: int, capacity: int) -> int:
+    for_64_shards = _power_of_two(rows_per_part // SHARDS_PER_PART)
+    fewest = min(FEWEST_ROWS, _power_of_two(SHARD_BYTES // row_bytes))
+    most = _power_of_two(4 * SHARD_BYTES // row_bytes)
+    rows = min(max(for_64_shards, fewest), most)
+    for_few_files = -(-capacity // FILES_PER_FOLDER)
+    while rows < for_few_files and 2 * rows * row_bytes <= LARGEST_SHARD_BYTES:
+        rows *= 2
+    return rows
+
+
+def _power_of_two(value: int) -> int:
+    """The largest power of two that is not above `value`; 1 at least."""
+    return 1 << (max(1, value).bit_length() - 1)
+
+
+def pin(path: Path, wanted: Layout) -> Layout:
+    """
+    The layout of a variant's folder: what the first job chose, for good.
+
+    A later `rows_per_job` may differ, if its partitions still fall on the boundaries of shards and
+    of the parts of `valid`. `ConfigError` where they do not, `StorageError` where the folder is
+    another variant's.
+    """
+    if not path.exists():
+        candidate = path.with_name(f".layout.{secrets.token_hex(4)}.partial")
+        write_json(candidate, wanted.as_json())
+        try:
+            os.link(candidate, path)
+            fsync_folder(path.parent)
+        except FileExistsError:
+            pass
+        finally:
+            candidate.unlink(missing_ok=True)
+    pinned = Layout.from_json(read_json(path))
+    if pinned.settings != wanted.settings:
+        raise StorageError(
+            f"{path.parent}: made with the settings {pinned.settings[:16]}, "
+            f"not {wanted.settings[:16]}; move the folder away"
+        )
+    if wanted.rows_per_part % pinned.rows_per_part:
+        raise ConfigError(
+            f"{path.parent}: stored in parts of {pinned.rows_per_part:,} rows; "
+            f"rows_per_job: {wanted.rows_per_part:,} is no multiple of it"
+        )
+    return pinned

@@ -1,0 +1,152 @@
+"""
+One partition of a stage: which shards are done, which are to do, and its receipt at the end.
+
+Position is identity: row i of the index is row i here. `valid` and the quarantine are built from
+the ledger's records, so that a restarted job needs nothing but the records.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sampan.store import ledger
+from sampan.store.durable import write_json
+from sampan.store.identity import digest_lines
+from sampan.store.layout import Layout
+from sampan.store.ledger import Attempt, Record
+from sampan.store.shard import ShardWriter
+from sampan.store.variant import Variant, current, publish
+
+REASONS_IN_A_RECEIPT = 20
+
+
+@dataclass
+class Partition:
+    """Rows [first, first + rows) of a stage; `keys` is the digest of their keys in the index."""
+
+    variant: Variant
+    layout: Layout
+    part: int
+    first: int
+    rows: int
+    keys: str
+    done: dict[int, Record] = field(default_factory=dict)
+
+    @property
+    def shards(self) -> range:
+        size = self.layout.rows_per_shard
+        return range(self.first // size, -(-(self.first + self.rows) // size))
+
+    def rows_of(self, shard: int) -> range:
+        """The rows of a shard that this partition has."""
+        start = shard * self.layout.rows_per_shard
+        return range(start, min(start + self.layout.rows_per_shard, self.first + self.rows))
+
+    def adopt(self, keys: Mapping[int, str]) -> list[int]:
+        """Take over every shard whose record and key hold; return those that are to do."""
+        found = ledger.records(self.variant.ledger, self.first, self.first + max(1, self.rows))
+        for shard in self.shards:
+            record = current(self.variant, self.layout, found.get(shard, []), keys[shard])
+            if record is not None:
+                self.done[shard] = record
+        return [shard for shard in self.shards if shard not in self.done]
+
+    def attempt(self) -> Attempt:
+        return Attempt(self.variant.ledger, self.first, self.first + self.rows)
+
+    @property
+    def invalid(self) -> list[tuple[int, str]]:
+        return [item for shard in self.shards for item in self.done[shard].invalid]
+
+    def finish(self, quarantined: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """
+        Write `valid` and the quarantine; return the receipt, which the caller writes last.
+
+        `quarantined` has columns for the rows of `invalid`, in the same order, beside row and
+        reason.
+        """
+        invalid = self.invalid
+        receipt = {
+            "settings": self.layout.settings,
+            "part": self.part,
+            "first": self.first,
+            "rows": self.rows,
+            "valid": self.rows - len(invalid),
+            "reasons": _counted(reason for _, reason in invalid),
+            "notes": _summed(self.done[shard].notes for shard in self.shards),
+            "keys": self.keys,
+            "digest": shards_digest([self.done[shard] for shard in self.shards]),
+            "valid_files": self._write_valid(invalid),
+        }
+        self._write_quarantine(invalid, quarantined)
+        return receipt
+
+    def _write_valid(self, invalid: list[tuple[int, str]]) -> dict[str, dict[str, Any]]:
+        layout = self.layout.arrays["valid"]
+        valid = np.ones(self.rows, bool)
+        valid[[row - self.first for row, _ in invalid]] = False
+        files = {}
+        for start in range(0, self.rows, layout.rows_per_shard):
+            shard = (self.first + start) // layout.rows_per_shard
+            temporary = self.variant.temporary_shard("valid", shard)
+            with ShardWriter(temporary, layout) as writer:
+                writer.write(valid[start : start + layout.rows_per_shard])
+                files[str(shard)] = writer.close()._asdict()
+            publish(self.variant, self.layout, shard, {"valid": temporary})
+        return files
+
+    def _write_quarantine(
+        self, invalid: list[tuple[int, str]], columns: Mapping[str, Sequence[Any]]
+    ) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.variant.quarantine(self.part)
+        if not invalid:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = pa.table(
+            {
+                "row": pa.array([row for row, _ in invalid], pa.int64()),
+                "reason": pa.array([reason for _, reason in invalid], pa.string()),
+                **{name: list(values) for name, values in columns.items()},
+            }
+        )
+        temporary = self.variant.temporary / f"quarantine.{self.part}.{os.getpid()}.partial"
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary)
+        os.replace(temporary, path)
+
+    def write_receipt(self, path: Path, receipt: dict[str, Any]) -> None:
+        write_json(path, receipt)
+
+
+def shards_digest(records: Sequence[Record]) -> str:
+    """One digest over the identities of a partition's shards."""
+    return digest_lines(record.identity for record in records)
+
+
+def category(reason: str) -> str:
+    """What a reason is counted under: the text before its detail."""
+    return reason.partition(": ")[0]
+
+
+def _counted(reasons: Any) -> dict[str, int]:
+    counts = Counter(category(reason) for reason in reasons)
+    kept = dict(counts.most_common(REASONS_IN_A_RECEIPT))
+    if others := counts.total() - sum(kept.values()):
+        kept["other reasons"] = others
+    return kept
+
+
+def _summed(notes: Any) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for counts in notes:
+        total.update(counts)
+    return dict(total)

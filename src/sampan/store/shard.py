@@ -1,0 +1,117 @@
+"""
+Write one shard of one array, in a stream.
+
+The file is that of Zarr v3's sharding codec: the inner chunks' raw bytes, then the index of
+(offset, bytes) as little-endian uint64 in C order, then the CRC-32C of the index. Memory: one inner
+chunk.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan.store.layout import ArrayLayout
+
+MISSING = 2**64 - 1
+
+
+class Written(NamedTuple):
+    """A shard's file: its size, and the CRC-32C of all its bytes as 8 hexadecimal digits."""
+
+    bytes: int
+    crc32c: str
+
+
+class ShardWriter:
+    """
+    Context manager that fills `temporary` with the rows of one shard, in order.
+
+    `write` takes any number of rows, of the array's dtype and row shape. Nothing is published: that
+    is `publish`'s work, after `close` has padded the last chunk, added the index and fsynced.
+    """
+
+    def __init__(self, temporary: Path, layout: ArrayLayout) -> None:
+        self._layout = layout
+        self._temporary = temporary
+        self._buffer = np.full(
+            (layout.rows_per_chunk, *layout.spec.shape), layout.fill, layout.spec.dtype
+        )
+        self._filled = 0
+        self._index = np.full((layout.chunks_per_shard, 2), MISSING, "<u8")
+        self._chunk = 0
+        self._offset = 0
+        self._crc = 0
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        self._file = temporary.open("wb", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if kind is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+
+    def write(self, rows: NDArray[Any]) -> None:
+        assert rows.shape[1:] == self._layout.spec.shape, (rows.shape, self._layout.spec)
+        assert rows.dtype == np.dtype(self._layout.spec.dtype), (rows.dtype, self._layout.spec)
+        start = 0
+        while start < len(rows):
+            if self._filled == 0 and len(rows) - start >= len(self._buffer):
+                self._put(rows[start : start + len(self._buffer)])
+                start += len(self._buffer)
+                continue
+            taken = min(len(rows) - start, len(self._buffer) - self._filled)
+            self._buffer[self._filled : self._filled + taken] = rows[start : start + taken]
+            self._filled += taken
+            start += taken
+            if self._filled == len(self._buffer):
+                self._put(self._buffer)
+                self._filled = 0
+
+    def close(self) -> Written:
+        """Pad the last chunk with the fill value, append the index, fsync."""
+        if self._filled:
+            self._buffer[self._filled :] = self._layout.fill
+            self._put(self._buffer)
+            self._filled = 0
+        index = self._index.tobytes()
+        self._append(index + google_crc32c.value(index).to_bytes(4, "little"))
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return Written(self._offset, f"{self._crc:08x}")
+
+    def _put(self, chunk: NDArray[Any]) -> None:
+        assert self._chunk < len(self._index), "more rows than the shard holds"
+        payload = chunk.tobytes()
+        self._index[self._chunk] = (self._offset, len(payload))
+        self._append(payload)
+        self._chunk += 1
+
+    def _append(self, data: bytes) -> None:
+        self._crc = google_crc32c.extend(self._crc, data)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) or 0 :]
+        self._offset += len(data)
+
+
+def crc32c_of(path: Path) -> str:
+    """CRC-32C of a file's bytes, as 8 hexadecimal digits."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(4 * 2**20):
+            crc = google_crc32c.extend(crc, block)
+    return f"{crc:08x}"

@@ -1,0 +1,78 @@
+"""
+Which split a sample belongs to: a pure function of its group (or key), a seed and the settings.
+
+Groups are hashed with SipHash under the seed, so that adding samples moves none.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan.config.split import SplitSettings
+from sampan.errors import DataError
+
+NAMES = ("train", "validation", "test")
+
+
+def split_of(
+    settings: SplitSettings, groups: NDArray[np.object_], given: NDArray[np.object_] | None = None
+) -> NDArray[np.object_]:
+    """
+    (sample) of "train", "validation", "test", or None for samples in none of them.
+
+    `groups` (sample) of text are what must not straddle splits; `given` (sample) is the source's
+    own split column, used where `settings.column` is set.
+    """
+    if settings.column is not None:
+        if given is None:
+            raise DataError(f"split.column: the index holds no column {settings.column!r}")
+        unknown = sorted({str(name) for name in given if name not in (*NAMES, None)})
+        if unknown:
+            raise DataError(
+                f"split.column {settings.column}: {', '.join(unknown[:5])}; "
+                f"allowed: {', '.join(NAMES)}"
+            )
+        return given.copy()
+    out = np.full(len(groups), None, object)
+    shares = {name: getattr(settings, name) for name in NAMES}
+    free = np.ones(len(groups), bool)
+    for name, share in shares.items():
+        if isinstance(share, tuple):
+            listed = np.isin(groups.astype(str), share)
+            out[listed] = name
+            free &= ~listed
+    at = fraction(groups, settings.seed)
+    low = 0.0
+    for name in ("test", "validation", "train"):
+        share = shares[name]
+        if isinstance(share, tuple):
+            continue
+        high = 1.0 if share is None else low + share
+        out[free & (at >= low) & (at < high)] = name
+        low = high
+    return out
+
+
+def fraction(groups: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
+    """(sample) in [0, 1): where a group's hash lies, the same on every machine."""
+    from pandas.util import hash_array
+
+    if len(groups) == 0:
+        return np.zeros(0)
+    text = np.array([str(group) for group in groups], object)
+    return np.asarray(hash_array(text, hash_key=f"{seed:016x}"[-16:])) / 2.0**64
+
+
+def check_split(name: str, splits: NDArray[np.object_], groups: NDArray[np.object_],
+                needed: Sequence[str] = NAMES) -> None:  # fmt: skip
+    """`DataError` with the groups' counts where a split that is needed came out empty."""
+    empty = [split for split in needed if not np.any(splits == split)]
+    if empty:
+        counts = Counter(str(group) for group in groups)
+        shown = ", ".join(f"{group} {count:,}" for group, count in counts.most_common(10))
+        raise DataError(
+            f"{name}: no sample falls in {' and '.join(empty)}; {len(counts):,} groups: {shown}"
+            f"{', …' if len(counts) > 10 else ''}; change the fractions, or list groups"
+        )

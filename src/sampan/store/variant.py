@@ -1,0 +1,94 @@
+"""The folder of one variant of a stage, and where everything in it lies."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.store import ledger
+from sampan.store.durable import fsync_folder
+from sampan.store.layout import Layout
+from sampan.store.ledger import Record
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`<results>/<dataset>/<stage>/<name>@<digest>`."""
+
+    path: Path
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.zarr"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger"
+
+    @property
+    def temporary(self) -> Path:
+        """On the same file system as the data, and outside of any array's folder."""
+        return self.path / "tmp"
+
+    @property
+    def layout(self) -> Path:
+        return self.path / "layout.json"
+
+    @property
+    def dataset(self) -> Path:
+        return self.path / "dataset.json"
+
+    def receipt(self, part: int) -> Path:
+        return self.path / "receipts" / f"part-{part:05d}.json"
+
+    def quarantine(self, part: int) -> Path:
+        return self.path / "quarantine" / f"part-{part:05d}.parquet"
+
+    def shard(self, layout: Layout, array: str, shard: int) -> Path:
+        return self.data / array / layout.arrays[array].shard_file(shard)
+
+    def temporary_shard(self, array: str, shard: int) -> Path:
+        return self.temporary / f"{array}.{shard}.{secrets.token_hex(4)}.partial"
+
+
+def recorded(variant: Variant, layout: Layout, shard: int, key: str) -> Record | None:
+    """
+    The record under which a shard counts as done: its key holds and its files have their sizes.
+    """
+    first = shard * layout.rows_per_shard
+    found = ledger.records(variant.ledger, first, first + layout.rows_per_shard)
+    return current(variant, layout, found.get(shard, []), key)
+
+
+def current(variant: Variant, layout: Layout, found: list[Record], key: str) -> Record | None:
+    """The latest of a shard's records whose key and files hold."""
+    for record in reversed(found):
+        if record.key == key and not damage(variant, layout, record):
+            return record
+    return None
+
+
+def damage(variant: Variant, layout: Layout, record: Record) -> list[str]:
+    """What is wrong with a recorded shard's files, from their sizes."""
+    faults = []
+    for array, wanted in record.files.items():
+        path = variant.shard(layout, array, record.shard)
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            faults.append(f"{path}: is missing")
+            continue
+        if size != wanted["bytes"]:
+            faults.append(f"{path}: has {size:,} bytes; recorded: {wanted['bytes']:,}")
+    return faults
+
+
+def publish(variant: Variant, layout: Layout, shard: int, temporaries: Mapping[str, Path]) -> None:
+    """Rename fsynced temporary files to their shard's names, and make the renames durable."""
+    for array, temporary in temporaries.items():
+        target = variant.shard(layout, array, shard)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary, target)
+    for array in temporaries:
+        fsync_folder(variant.data / array)

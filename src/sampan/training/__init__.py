@@ -1,0 +1,1 @@
+"""Heads on stored features: roles, sampling, losses, the loop, checkpoints and prediction."""

@@ -1,0 +1,123 @@
+"""
+Checkpoints: new `step-N` folders that hold safetensors and JSON, nothing that could run code.
+
+A folder is written under a temporary name, its files fsynced, the manifest last; then it is renamed
+and its parent fsynced. One that does not hold exactly what its manifest says does not count.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from sampan.errors import DataError, StorageError
+from sampan.store.durable import fsync_folder, write_bytes
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything that a run needs to go on as if it had never stopped."""
+
+    step: int
+    """Steps done."""
+    tensors: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+    """What JSON can hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """The checkpoints of one run; the folder has one writer at a time."""
+
+    folder: Path
+    key: str
+    """Digest of all that the run depends on: settings, samples and roles, upstream digests."""
+    keep: int = 2
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Make it durable, then remove all but the newest `keep`; failing is a `StorageError`."""
+        final = self.folder / f"step-{checkpoint.step:09d}"
+        if _manifest(final) is not None:
+            return final
+        partial = self.folder / f".{final.name}.partial"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # What is not older than this step is not whole, or the run would have gone on from it.
+            newer = [path for path in _steps(self.folder) if path.name >= final.name]
+            for stale in (*self.folder.glob(".step-*.partial"), *newer):
+                shutil.rmtree(stale, ignore_errors=True)
+            partial.mkdir()
+            files = {
+                "tensors.safetensors": safetensors.torch.save(dict(checkpoint.tensors)),
+                "state.json": _json(checkpoint.state),
+            }
+            manifest = {
+                "key": self.key,
+                "step": checkpoint.step,
+                "files": {name: _entry(data) for name, data in files.items()},
+            }
+            for name, data in (files | {MANIFEST: _json(manifest)}).items():
+                write_bytes(partial / name, data)
+            partial.rename(final)
+            fsync_folder(self.folder)
+            for old in _steps(self.folder)[self.keep :]:
+                shutil.rmtree(old)
+        except OSError as fault:
+            raise StorageError(f"{final}: cannot be written: {fault.strerror or fault}") from fault
+        return final
+
+    def latest(self) -> Checkpoint | None:
+        """The newest whole checkpoint; `DataError` where its key is another."""
+        for folder in _steps(self.folder):
+            manifest = _manifest(folder)
+            if manifest is None:
+                continue
+            if manifest["key"] != self.key:
+                raise DataError(
+                    f"{folder}: made from other settings or samples (key {manifest['key']}, "
+                    f"wanted {self.key}); remove {self.folder} to train anew"
+                )
+            return Checkpoint(
+                step=manifest["step"],
+                tensors=safetensors.torch.load_file(folder / "tensors.safetensors"),
+                state=json.loads((folder / "state.json").read_bytes()),
+            )
+        return None
+
+    def clear(self) -> None:
+        """Remove all checkpoints, whoever made them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _steps(folder: Path) -> list[Path]:
+    """Newest first."""
+    found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
+    return sorted(found, key=lambda path: -int(path.name[5:]))
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a whole checkpoint, None where it is not whole."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        for name, entry in manifest["files"].items():
+            if _entry((folder / name).read_bytes()) != entry:
+                return None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+    return manifest
+
+
+def _entry(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()

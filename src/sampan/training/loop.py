@@ -1,0 +1,123 @@
+"""The training loop: the same steps in the same order, however often it is stopped and started."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan.errors import DataError
+from sampan.training.checkpoint import Checkpoints
+from sampan.training.features import Features
+from sampan.training.model import Model
+from sampan.training.reproducible import reproducible
+from sampan.training.run import Epoch, Run
+from sampan.training.targets import ClassTargets, Targets
+from sampan.training.tasks import Regress, Trainable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The weights of the best epoch, and how they came about."""
+
+    model: Model
+    metric: str
+    """What `validation_metric` is: accuracy, mae (in the label's unit), batch_recall_at_1."""
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    """From 1; the first with the lowest validation loss."""
+    trace: NDArray[np.float64]
+    """(step) training loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """Ended on request, with a checkpoint: run again to go on."""
+
+    step: int
+    """Steps done."""
+    steps: int
+    """Steps of the whole run, if it does not stop early."""
+
+
+def train(
+    settings: Trainable,
+    features: Mapping[str, Features],
+    targets: Targets,
+    *,
+    train_rows: NDArray[np.int64],
+    validation_rows: NDArray[np.int64],
+    checkpoints: Checkpoints,
+    threads: int,
+    device: str = "cpu",
+    checkpoint_steps: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    log: Callable[[str], None] = lambda line: None,
+) -> Trained | Stopped:
+    """
+    Train from the newest checkpoint, or from the start, until early stopping or the last epoch.
+
+    `features` has each of the settings' inputs; rows are positions in them and in the targets. A
+    checkpoint is written at the end of each epoch, every `checkpoint_steps` steps, and when `stop`,
+    which is asked before each step, says so. No samples, or a loss that is not finite: `DataError`.
+    """
+    if not len(train_rows) or not len(validation_rows):
+        raise DataError(
+            f"{len(train_rows):,} training and {len(validation_rows):,} validation samples; "
+            "training needs both: change the split"
+        )
+    with reproducible(threads=threads, device=device):
+        saved = checkpoints.latest()
+        run = Run(
+            settings,
+            features,
+            targets,
+            train_rows=train_rows,
+            validation_rows=validation_rows,
+            device=device,
+            saved=saved,
+        )
+        if saved:
+            log(f"goes on after step {run.step:,} of {run.steps:,}")
+        started = time.monotonic()
+        while not run.finished:
+            if stop():
+                checkpoints.save(run.checkpoint())
+                return Stopped(step=run.step, steps=run.steps)
+            line = run.advance()
+            if line or (checkpoint_steps and run.step % checkpoint_steps == 0):
+                checkpoints.save(run.checkpoint())
+            if line:
+                log(_describe(line, run, time.monotonic() - started))
+                started = time.monotonic()
+        return _result(run, targets)
+
+
+def _describe(line: Epoch, run: Run, seconds: float) -> str:
+    return (
+        f"epoch {line.epoch} of {run.settings.epochs}: train loss {line.train_loss:.4f}, "
+        f"validation loss {line.validation_loss:.4f}, "
+        f"{run.task.metric} {line.validation_metric:.4f}, "
+        f"learning rate {line.learning_rate:.2e}, {seconds:.1f} s"
+    )
+
+
+def _result(run: Run, targets: Targets) -> Trained:
+    run.network.load_state_dict(run.best)
+    regress = run.task if isinstance(run.task, Regress) else None
+    model = Model(
+        settings=run.settings,
+        dimensions=run.dimensions,
+        network=run.network.cpu().eval(),
+        classes=targets.names if isinstance(targets, ClassTargets) else (),
+        target_mean=regress.mean if regress else 0.0,
+        target_deviation=regress.deviation if regress else 1.0,
+    )
+    return Trained(
+        model=model,
+        metric=run.task.metric,
+        history=tuple(run.history),
+        best_epoch=run.best_epoch,
+        trace=np.array(run.trace),
+    )

@@ -1,0 +1,150 @@
+"""What the loop asks of a task: a network for it, and the loss and metric of a batch."""
+
+from collections.abc import Mapping
+from itertools import permutations
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from sampan.config.models import AlignSettings, ClassifySettings, RegressSettings
+from sampan.training.heads import AlignHead, FusionHead, Inputs
+from sampan.training.losses import contrastive, same_content
+from sampan.training.standardise import Standardisation
+from sampan.training.targets import ClassTargets, ContentTargets, Targets, ValueTargets
+
+Trainable = ClassifySettings | RegressSettings | AlignSettings
+
+
+class Outcome(NamedTuple):
+    """Means over the samples of a batch, each a tensor of one number."""
+
+    loss: Tensor
+    metric: Tensor
+
+
+class Task(Protocol):
+    """`metric` names what is reported beside the loss."""
+
+    metric: str
+
+    def __call__(
+        self,
+        network: nn.Module,
+        inputs: Inputs,
+        rows: NDArray[np.int64],
+        generator: Generator | None,
+    ) -> Outcome: ...
+
+
+class Classify:
+    """Cross entropy, smoothed as in Szegedy et al., arXiv:1512.00567, section 7; accuracy."""
+
+    metric = "accuracy"
+
+    def __init__(self, settings: ClassifySettings, targets: ClassTargets) -> None:
+        self.settings, self.targets = settings, targets
+
+    def __call__(
+        self,
+        network: nn.Module,
+        inputs: Inputs,
+        rows: NDArray[np.int64],
+        generator: Generator | None,
+    ) -> Outcome:
+        logits: Tensor = network(inputs, generator)
+        right = torch.from_numpy(self.targets.codes[rows]).to(logits.device)
+        loss = functional.cross_entropy(
+            logits, right, label_smoothing=self.settings.label_smoothing
+        )
+        return Outcome(loss, (logits.argmax(dim=1) == right).double().mean())
+
+
+class Regress:
+    """Mean square error of the standardised target; mean absolute error in the label's unit."""
+
+    metric = "mae"
+
+    def __init__(self, targets: ValueTargets, train_rows: NDArray[np.int64]) -> None:
+        self.targets = targets
+        self.mean, self.deviation = target_scale(targets, train_rows)
+
+    def __call__(
+        self,
+        network: nn.Module,
+        inputs: Inputs,
+        rows: NDArray[np.int64],
+        generator: Generator | None,
+    ) -> Outcome:
+        found: Tensor = network(inputs, generator)[:, 0]
+        scaled = (self.targets.values[rows] - self.mean) / self.deviation
+        wanted = torch.from_numpy(scaled.astype(np.float32)).to(found.device)
+        error = (found - wanted).abs().double().mean() * self.deviation
+        return Outcome(functional.mse_loss(found, wanted), error)
+
+
+class Align:
+    """`losses.contrastive`; how often the own counterpart is the nearest in the batch."""
+
+    metric = "batch_recall_at_1"
+
+    def __init__(self, targets: ContentTargets) -> None:
+        self.targets = targets
+
+    def __call__(
+        self,
+        network: nn.Module,
+        inputs: Inputs,
+        rows: NDArray[np.int64],
+        generator: Generator | None,
+    ) -> Outcome:
+        assert isinstance(network, AlignHead)
+        embeddings = network(inputs, generator)
+        contents = {
+            modality: torch.from_numpy(self.targets.contents[modality][rows]).to(found.device)
+            for modality, found in embeddings.items()
+        }
+        loss = contrastive(embeddings, contents, scale=network.scale, bias=network.bias)
+        return Outcome(loss, _nearest(embeddings, contents))
+
+
+@torch.no_grad()
+def _nearest(embeddings: Mapping[str, Tensor], contents: Mapping[str, Tensor]) -> Tensor:
+    shares = []
+    for one, other in permutations(embeddings, 2):
+        ignored = same_content(contents[one], contents[other])
+        scores = (embeddings[one] @ embeddings[other].T).masked_fill(ignored, -torch.inf)
+        own = torch.arange(len(scores), device=scores.device)
+        shares.append((scores.argmax(dim=1) == own).double().mean())
+    return torch.stack(shares).mean()
+
+
+def target_scale(targets: ValueTargets, rows: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean and deviation of the training targets; the deviation is 1 where they are all equal."""
+    values = targets.values[rows]
+    return float(values.mean()), float(values.std()) or 1.0
+
+
+def make_task(settings: Trainable, targets: Targets, train_rows: NDArray[np.int64]) -> Task:
+    """The task of the settings; a `TypeError` where the targets are those of another one."""
+    match settings, targets:
+        case ClassifySettings(), ClassTargets():
+            return Classify(settings, targets)
+        case RegressSettings(), ValueTargets():
+            return Regress(targets, train_rows)
+        case AlignSettings(), ContentTargets():
+            return Align(targets)
+    raise TypeError(f"{settings.task} cannot be trained on {type(targets).__name__}")
+
+
+def make_network(
+    settings: Trainable, inputs: Mapping[str, Standardisation], num_classes: int
+) -> nn.Module:
+    """The network of the settings, with weights from torch's generator."""
+    if isinstance(settings, AlignSettings):
+        return AlignHead(inputs, settings=settings)
+    outputs = num_classes if isinstance(settings, ClassifySettings) else 1
+    return FusionHead(inputs, outputs=outputs, settings=settings)

@@ -1,0 +1,31 @@
+"""Stored modalities, as far as an encoder looks at them."""
+
+from dataclasses import dataclass
+
+from sampan.plugins import ArraySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A stored modality, as far as an encoder looks at it."""
+
+    spec: ArraySpec
+    rate_hz: int | None = None
+    fit: str = "crop"
+
+    def array(self) -> ArraySpec:
+        return self.spec
+
+
+def pictures(height: int, width: int, channels: int = 3, fit: str = "crop") -> Stored:
+    return Stored(
+        spec=ArraySpec(("y", "x", "channel"), (height, width, channels), "uint8"), fit=fit
+    )
+
+
+def texts(num_bytes: int = 256) -> Stored:
+    return Stored(spec=ArraySpec(("byte",), (num_bytes,), "uint8"))
+
+
+def sounds(rate_hz: int, seconds: float, dtype: str = "float32") -> Stored:
+    return Stored(spec=ArraySpec(("time",), (round(rate_hz * seconds),), dtype), rate_hz=rate_hz)

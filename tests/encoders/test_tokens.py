@@ -1,0 +1,45 @@
+import json
+import shutil
+
+import torch
+from transformers import AutoModel
+
+from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of
+
+
+def test_the_mask_tells_text_from_padding(bert):
+    make = Tokens(tokenizer=tokenizer_of(bert), most=32, pad_to_most=False, device="cpu")
+
+    inputs, mask = make(["flag of", "a"])
+
+    assert mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    assert torch.equal(inputs["attention_mask"], mask)
+    assert set(inputs) == {"input_ids", "token_type_ids", "attention_mask"}
+
+
+def test_the_model_gets_only_the_inputs_that_its_tokenizer_names(siglip):
+    make = Tokens(tokenizer=tokenizer_of(siglip), most=16, pad_to_most=True, device="cpu")
+
+    inputs, mask = make(["flag"])
+
+    assert {name: tuple(found.shape) for name, found in inputs.items()} == {"input_ids": (1, 16)}
+    assert mask.sum() == 4
+
+
+def test_most_tokens_is_the_least_that_tokenizer_and_model_allow(bert, clap):
+    tokenizer, tower = tokenizer_of(bert), AutoModel.from_pretrained(bert)
+    assert most_tokens(bert, tokenizer, tower) == 32
+
+    tokenizer.model_max_length = int(1e30)
+    assert most_tokens(bert, tokenizer, tower) == 40
+
+    tower = AutoModel.from_pretrained(clap).text_model
+    assert most_tokens(clap, tokenizer, tower) == 30  # 32 positions, the first 2 are padding's
+
+
+def test_a_limit_of_sentence_transformers_holds(bert, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(bert, folder)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 8}))
+
+    assert most_tokens(folder, tokenizer_of(folder), AutoModel.from_pretrained(folder)) == 8

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from sampan.errors import DataError
+from sampan.evaluation import bootstrap
+from sampan.evaluation.bootstrap import intervals
+
+
+def test_the_interval_of_a_mean_agrees_with_the_normal_approximation():
+    values = np.random.default_rng(0).normal(5, 2, size=2000)
+
+    found = intervals({"mean": mean_of(values)}, len(values), resamples=4000, seed=0)["mean"]
+
+    error = 1.959964 * values.std() / np.sqrt(len(values))
+    assert found["value"] == pytest.approx(values.mean())
+    assert found["low"] == pytest.approx(values.mean() - error, abs=0.01)
+    assert found["high"] == pytest.approx(values.mean() + error, abs=0.01)
+
+
+def test_the_interval_covers_the_truth_in_about_95_of_100_trials():
+    generator = np.random.default_rng(1)
+    covered = 0
+
+    for trial in range(400):
+        hits = generator.random(200) < 0.8
+        found = intervals({"share": mean_of(hits)}, 200, resamples=300, seed=trial)["share"]
+        covered += found["low"] <= 0.8 <= found["high"]
+
+    assert 0.90 <= covered / 400 <= 0.98
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    values = np.random.default_rng(0).normal(size=100)
+
+    def interval(seed):
+        return intervals({"mean": mean_of(values)}, 100, resamples=200, seed=seed)
+
+    assert interval(3) == interval(3)
+    assert interval(3) != interval(4)
+
+
+def test_all_statistics_see_the_same_resamples_however_they_are_cut(monkeypatch):
+    values = np.random.default_rng(0).normal(size=50)
+    monkeypatch.setattr(bootstrap, "DRAWS_AT_ONCE", 7 * 50)
+
+    found = intervals(
+        {"mean": mean_of(values), "negative": mean_of(-values)}, 50, resamples=200, seed=0
+    )
+
+    assert found["mean"]["low"] == pytest.approx(-found["negative"]["high"])
+
+
+def test_no_samples_are_an_error():
+    with pytest.raises(DataError, match="test split has no samples"):
+        intervals({"mean": mean_of(np.empty(0))}, 0, resamples=100, seed=0)
+
+
+def mean_of(values):
+    return lambda numbers: values[numbers].mean(axis=1)
