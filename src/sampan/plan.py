@@ -159,7 +159,7 @@ class Plan:
             "settings": {
                 name: value
                 for name, value in _changed(model).items()
-                if name not in ("inputs", "dataset", "split")
+                if name not in ("inputs", "split")
             }
             | {"task": model.task},
             "inputs": {name: self.features[model.dataset, name].digest for name in model.inputs},

@@ -52,6 +52,15 @@ def test_segments_keep_the_order_of_sounds():
     np.testing.assert_allclose(found[0], expected, atol=1e-4)
 
 
+def test_the_level_counts_for_nothing_where_it_is_ignored():
+    waves, length = noise(2, 4000), np.array([4000, 1300], np.int32)
+    encode = Logmel(segments=2, ignore_level=True).load(sounds(8000, 0.5), "cpu")
+
+    louder = encode(5 * waves, length)
+
+    np.testing.assert_allclose(louder, encode(waves, length), atol=1e-4)
+
+
 def test_what_lies_beyond_the_length_counts_for_nothing():
     clean, dirty = noise(2, 4000), noise(2, 4000)
     length = np.array([1000, 30], np.int32)

@@ -2,8 +2,8 @@
 Features of raw files against the library's own call on the same files.
 
 The library gets each original alone: the picture as Pillow opens it, the text, or the sound
-resampled from its own rate. sampan decodes the file into the modality's array and encodes all rows in
-one batch.
+resampled from its own rate. sampan decodes the file into the modality's array and encodes all rows
+in one batch.
 """
 
 import csv

@@ -29,6 +29,19 @@ def test_a_loaded_model_predicts_the_same_bits(tmp_path):
     assert loaded.classes == ("a", "b", "c", "d")
 
 
+def test_the_order_of_inputs_survives_the_file(tmp_path):
+    names = tuple(sorted(synthetic.features(), reverse=True))
+    model = synthetic.run(tmp_path, "classify", changes={"inputs": names, "hidden": 0}).model
+    save_model(model, tmp_path / "model.safetensors")
+
+    loaded = load_model(tmp_path / "model.safetensors")
+
+    features = synthetic.features()
+    before = probabilities(model, features, synthetic.TEST, threads=1)
+    after = probabilities(loaded, features, synthetic.TEST, threads=1)
+    assert before.tobytes() == after.tobytes()
+
+
 def test_aligned_embeddings_are_unit_vectors_and_bring_pairs_together(tmp_path):
     trained = synthetic.run(tmp_path, "align", changes={"epochs": 20})
     save_model(trained.model, tmp_path / "model.safetensors")

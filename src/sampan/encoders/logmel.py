@@ -47,6 +47,8 @@ class Logmel:
     """Time from one frame to the next in seconds."""
     segments: Annotated[int, Gt(0)] = 1
     """Equal parts of the sound that are summed up each for itself, so that their order counts."""
+    ignore_level: bool = False
+    """Whether the mean over all frames and bands is taken away, so that loudness does not count."""
     batch: Annotated[int, Gt(0)] = field(default=64, metadata={"identity": False})
     """Rows in a batch at most."""
 
@@ -83,6 +85,7 @@ class Logmel:
             window=window,
             hop=round(self.hop_seconds * rate_hz),
             segments=self.segments,
+            ignore_level=self.ignore_level,
             filters=filters(_points(window) // 2 + 1, self.bands, rate_hz),
             dimensions=self.segments * 2 * self.bands,
         )
@@ -110,6 +113,7 @@ class _Logmel:
     window: int
     hop: int
     segments: int
+    ignore_level: bool
     filters: "NDArray[np.float64]"
     dimensions: int
 
@@ -150,6 +154,10 @@ class _Logmel:
         import numpy as np
 
         frame = np.arange(logmel.shape[1])
+        if self.ignore_level:
+            used_frames = (frame < num_frames[:, None]) / num_frames[:, None]
+            level = np.einsum("sf,sfb->s", used_frames, logmel) / logmel.shape[2]
+            logmel = logmel - level[:, None, None]
         parts = []
         for segment in range(self.segments):
             start = segment * num_frames // self.segments

@@ -129,14 +129,13 @@ def tower_of(path: Path, kind: str, device: str, output: str, *, class_token: bo
 
 def _refuse_random(path: Path, model: Any, module: Any, missing: set[str], output: str) -> None:
     """Weights that the folder lacks would be random numbers: `ConfigError` where they count."""
-    kept = {id(parameter) for parameter in module.parameters()}
-    if output == "projection":
-        kept = {id(parameter) for parameter in model.parameters()}
+    part = model if output == "projection" else module
+    kept = {id(values) for values in (*part.parameters(), *part.buffers())}
     random = [
         name
-        for name, parameter in model.named_parameters()
+        for name, values in (*model.named_parameters(), *model.named_buffers())
         if name in missing
-        and id(parameter) in kept
+        and id(values) in kept
         and name.rpartition(".")[2] not in ONLY_IN_TRAINING
         and not (output in ("cls", "mean") and "pooler." in name)
     ]

@@ -74,7 +74,7 @@ class Image:
         return DECODER_BYTES + BYTES_PER_PIXEL * self.max_pixels + row
 
     def decode(self, data: bytes, out: "NDArray[np.uint8]") -> Decoded:
-        """Fill `out` (y, x, channel); `InvalidSample` if it is no picture, damaged, or too large."""
+        """Fill `out` (y, x, channel); `InvalidSample` if it is no image, damaged, or too large."""
         from sampan.modalities import raster
 
         check_size(data, self.max_bytes)

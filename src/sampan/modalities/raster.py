@@ -1,6 +1,7 @@
 """Image files through Pillow: opened under limits, stood upright, made 8-bit grey or RGB."""
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -42,20 +43,22 @@ def opened(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
     """
     The image with its header read and no pixel decoded; further frames are left alone.
 
-    Within the block Pillow's own limit on pixels and its warnings are off: `max_pixels` is checked
-    here, and a warning about metadata is no fault of the pixels. Not for several threads at once.
+    Within the block Pillow's own limit on pixels follows `max_pixels` and its warnings are off: one
+    about metadata is no fault of the pixels. Not for several threads at once.
     """
-    limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    # Pillow refuses more than twice its limit, for GIF before it makes a canvas of that size.
+    PIL.Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = _open(data)
-            pixels = image.width * image.height
-            if pixels > max_pixels:
-                raise InvalidSample(
-                    f"too many pixels: {pixels:,} claimed, max_pixels is {max_pixels:,}"
-                )
+            if image.width * image.height > max_pixels:
+                raise _too_many(image.width * image.height, max_pixels)
             yield image
+    except PIL.Image.DecompressionBombError as fault:
+        claimed = re.search(r"\d+", str(fault))
+        raise _too_many(int(claimed[0]) if claimed else None, max_pixels) from fault
     except MemoryError as fault:
         raise InvalidSample("needs too much memory: the decoder ran out of it") from fault
     finally:
@@ -64,10 +67,10 @@ def opened(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
 
 @contextmanager
 def verdicts(name: str) -> Iterator[None]:
-    """What a decoder raises about a `name` file, but for lack of memory, becomes a verdict."""
+    """What a decoder raises about a `name` file, but for its size, becomes a verdict."""
     try:
         yield
-    except (InvalidSample, MemoryError):
+    except (InvalidSample, MemoryError, PIL.Image.DecompressionBombError):
         raise
     except Exception as fault:
         text = str(fault) or type(fault).__name__
@@ -78,7 +81,9 @@ def verdicts(name: str) -> Iterator[None]:
 def orientation(image: PIL.Image.Image) -> tuple[int, tuple[str, ...]]:
     """The Exif orientation, 1 where there is none; a note where the Exif data cannot be read."""
     try:
-        found = image.getexif().get(ORIENTATION, 1)
+        found = image.getexif().get(ORIENTATION)
+        if found is None and "exif" in image.info:
+            _read_strictly(image.info["exif"])
     except Exception:
         return 1, ("unreadable Exif",)
     return (found if found in UPRIGHT else 1), ()
@@ -131,6 +136,11 @@ def _open(data: bytes) -> PIL.Image.Image:
             raise InvalidSample(f"corrupt {name}: its header cannot be read") from None
 
 
+def _too_many(pixels: int | None, max_pixels: int) -> InvalidSample:
+    claimed = "more" if pixels is None else f"{pixels:,}"
+    return InvalidSample(f"too many pixels: {claimed} claimed, max_pixels is {max_pixels:,}")
+
+
 def _name(data: bytes) -> str | None:
     for signature, name in SIGNATURES.items():
         if data.startswith(signature):
@@ -149,6 +159,13 @@ def _claimed_size(data: bytes, name: str | None) -> tuple[int, int]:
     else:
         width, height = 1, 1
     return width, height
+
+
+def _read_strictly(exif: bytes) -> None:
+    """Pillow gives no tags where it cannot read them, after a warning or, the second time, none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PIL.Image.Exif().load(exif)
 
 
 def _eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:

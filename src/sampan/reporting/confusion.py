@@ -63,6 +63,9 @@ def confusion_matrix(confusion: Confusion) -> Figure:
 def _title(confusion: Confusion) -> str:
     total, right = int(confusion.counts.sum()), int(confusion.counts.trace())
     pairs = confused_pairs(confusion, 1)
+    if confusion.of is not None and confusion.of > len(confusion.labels):
+        shown = f"The {count(len(confusion.labels), 'label')} of {count(confusion.of)} "
+        return f"{shown}that are confused most" if pairs else f"{shown}that come first"
     if not pairs:
         return f"All {count(total, 'test sample')} on the diagonal: no mistakes"
     true, predicted, times = pairs[0]

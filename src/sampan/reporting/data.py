@@ -110,6 +110,12 @@ class FeatureReport:
     rows: int
     valid: int
     bytes: int
+    reasons: Sequence[Reason] = ()
+    """Samples that the encoder itself refused."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.modality}.{self.encoder}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +182,8 @@ class Confusion:
 
     labels: Sequence[str]
     counts: NDArray[Any]
+    of: int | None = None
+    """Labels that there are, where only those confused most are given."""
 
     def __post_init__(self) -> None:
         if self.counts.shape != (len(self.labels), len(self.labels)):

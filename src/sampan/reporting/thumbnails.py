@@ -13,7 +13,7 @@ from sampan.reporting.data import Picture, Sound
 LIMIT = 96
 """Pixels of the longer side that are stored at most."""
 _WINDOW = 256
-_FLOOR_DB = -40.0
+_FLOOR_DB, _LEAST_FLOOR_DB = -40.0, -6.0
 _RAMP = (
     (0.0, (16, 14, 40)),
     (0.3, (66, 42, 122)),
@@ -58,9 +58,10 @@ def sound_thumbnail(sound: Sound, edge: int = LIMIT) -> Thumbnail:
 
 def spectrogram(samples: NDArray[Any]) -> NDArray[Any]:
     """
-    (time) → (frequency, frame) from 0 (40 dB below the loudest) to 1: short-time power spectra.
+    (time) → (frequency, frame) from 0 to 1, the loudest: short-time power spectra in decibels.
 
-    At most 96 Hann windows of 256 samples, spread evenly over the recording.
+    0 is the median, or 40 dB below the loudest where that is louder: what stands out of steady
+    noise is seen. At most 96 Hann windows of 256 samples, spread evenly over the recording.
     """
     signal = np.nan_to_num(samples.astype(np.float64), posinf=0.0, neginf=0.0)
     signal = np.pad(signal, (0, max(0, _WINDOW - signal.size)))
@@ -72,7 +73,8 @@ def spectrogram(samples: NDArray[Any]) -> NDArray[Any]:
     if loudest == 0:
         return power
     level = 10 * np.log10(np.maximum(power / loudest, 1e-12))
-    scaled: NDArray[Any] = np.clip(1 - level / _FLOOR_DB, 0, 1)
+    floor = min(max(_FLOOR_DB, float(np.median(level))), _LEAST_FLOOR_DB)
+    scaled: NDArray[Any] = np.clip(1 - level / floor, 0, 1)
     return scaled
 
 

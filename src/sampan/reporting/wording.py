@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from sampan.reporting.data import Metric
 
@@ -102,15 +103,16 @@ def direction_of(name: str) -> str:
 def metric_name(name: str) -> str:
     """A metric in words, without its direction."""
     last = name.rpartition("/")[2]
-    if last.startswith("recall_at_"):
-        return f"recall@{last.removeprefix('recall_at_')}"
+    before, recall, k = last.partition("recall_at_")
+    if recall:
+        return f"{before.replace('_', ' ')}recall@{k}"
     return _NAMES.get(last, last.replace("_", " "))
 
 
 def is_share(name: str) -> bool:
     """Whether a metric is a share of the test samples, shown in percent."""
     last = name.rpartition("/")[2]
-    return last in ("accuracy", "macro_f1") or last.startswith("recall_at_")
+    return last in ("accuracy", "macro_f1") or "recall_at_" in last
 
 
 def metric_value(metric: Metric, number: float | None) -> str:
@@ -141,6 +143,18 @@ def times_chance(metric: Metric) -> str:
     if not metric.chance or not is_share(metric.name) or not math.isfinite(metric.value):
         return DASH
     return f"{significant(metric.value / metric.chance)} ×"
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Numbers by their value, then everything else by name."""
+
+    def place(label: str) -> tuple[bool, float, str]:
+        with suppress(ValueError):
+            if math.isfinite(number := float(label)):
+                return (False, number, label)
+        return (True, 0.0, label)
+
+    return sorted(labels, key=place)
 
 
 def headline(metrics: Sequence[Metric]) -> list[Metric]:

@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     receipts = forget(find(args.results, args.stage, args.dataset), args.part)
-    print("forgotten; run this to compute it again:")
+    print("forgotten; run this, with your --configfile if you use one, to compute it again:")
     print(shlex.join(["snakemake", "--profile", "profiles/local", *map(str, receipts)]))
 
 
@@ -57,7 +57,8 @@ def forget(entry: Entry, part: int | None) -> list[Path]:
     variant = entry.variant
     if entry.stage == "models":
         shutil.rmtree(variant.path / "checkpoints", ignore_errors=True)
-        outputs = [variant.path / "model.safetensors", variant.path / "metrics.json"]
+        names = ("model.safetensors", "model.json", "metrics.json")
+        outputs = [variant.path / name for name in names]
         for path in outputs:
             path.unlink(missing_ok=True)
         return outputs
@@ -66,10 +67,14 @@ def forget(entry: Entry, part: int | None) -> list[Path]:
         receipts = [path for path in receipts if path == variant.receipt(part)]
         if not receipts:
             raise ConfigError(f"{variant.path}: has no partition {part}")
-    size = Layout.from_json(read_json(variant.layout)).rows_per_shard
+        about = read_json(receipts[0])
+        if about["rows"]:
+            layout = Layout.from_json(read_json(variant.layout))
+            shards = layout.shards(about["first"], about["rows"])
+            ledger.forget(variant.ledger, shards, layout.rows_per_shard)
+    else:
+        for file in ledger.files(variant.ledger):
+            file.path.unlink()
     for path in receipts:
-        about = read_json(path)
-        first, stop = about["first"], about["first"] + about["rows"]
-        ledger.forget(variant.ledger, range(first // size, -(-stop // size)))
         path.unlink()
     return receipts

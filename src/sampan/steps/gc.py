@@ -39,16 +39,14 @@ def run(args: argparse.Namespace) -> None:
 
 def unreached(plans: list[Plan]) -> list[Entry]:
     """Variants in the configs' results folders that none of the plans makes."""
-    reached = {str(plan.results / stage.folder) for plan in plans for stage in plan.stages()}
-    found = []
-    for results in dict.fromkeys(plan.results for plan in plans):
-        folders = [entry for dataset in datasets(results) for entry in entries(dataset)]
-        found += [
-            entry
-            for entry in [*folders, *models(results)]
-            if str(entry.variant.path) not in reached
-        ]
-    return found
+    reached = {(plan.results / stage.folder).resolve() for plan in plans for stage in plan.stages()}
+    there = [
+        entry
+        for results in dict.fromkeys(plan.results.resolve() for plan in plans)
+        for folder in (*map(entries, datasets(results)), models(results))
+        for entry in folder
+    ]
+    return [entry for entry in there if entry.variant.path.resolve() not in reached]
 
 
 def _agreed(question: str) -> bool:

@@ -104,6 +104,8 @@ def _text(value: Any) -> str | None:
 def _cell(value: Any) -> str | bytes | None:
     if value is None or isinstance(value, str | bytes):
         return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 

@@ -20,8 +20,9 @@ from sampan.store import ledger
 from sampan.store.catalogue import Entry, datasets, entries, models
 from sampan.store.committed import chosen
 from sampan.store.durable import read_json
-from sampan.store.index import IndexFolder
-from sampan.store.layout import Layout
+from sampan.store.identity import keys_digest
+from sampan.store.index import IndexFolder, IndexPart
+from sampan.store.layout import GROUP_METADATA, Layout
 from sampan.store.ledger import Record
 from sampan.store.shard import crc32c_of
 from sampan.store.variant import Variant, damage
@@ -31,11 +32,11 @@ ORPHAN_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong; the receipt whose job makes it again, and the shards to forget first."""
+    """What is wrong; the file whose job makes it again, and the shard to forget first."""
 
     message: str
     receipt: Path | None = None
-    shards: tuple[int, ...] = ()
+    shard: int | None = None
     variant: Variant | None = None
     orphan: Path | None = None
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"found: {fault.message}")
     receipts = repair(found, args.orphan_seconds)
     if receipts:
-        print("run this to make them again:")
+        print("run this, with your --configfile if you use one, to make them again:")
         print(shlex.join(["snakemake", "--profile", "profiles/local", *map(str, receipts)]))
 
 
@@ -80,7 +81,7 @@ def _advice(args: argparse.Namespace) -> str:
 def faults(results: Path, *, deep: bool) -> Iterator[Fault]:
     """Everything that is wrong in a results folder."""
     for dataset in datasets(results):
-        yield from _index_faults(IndexFolder(dataset / "index"))
+        yield from _index_faults(IndexFolder(dataset / "index"), deep)
         for entry in entries(dataset):
             yield from _stage_faults(entry, deep)
     for entry in models(results):
@@ -89,66 +90,92 @@ def faults(results: Path, *, deep: bool) -> Iterator[Fault]:
         yield Fault(f"{path}: temporary file, of a job that runs or was killed", orphan=path)
 
 
-def _index_faults(folder: IndexFolder) -> Iterator[Fault]:
+def _index_faults(folder: IndexFolder, deep: bool) -> Iterator[Fault]:
     if not folder.dataset.exists():
         return
-    about = read_json(folder.dataset)
+    try:
+        about = read_json(folder.dataset)
+    except StorageError as fault:
+        yield Fault(fault.faults[0], folder.dataset)
+        return
     for part in about["parts"]:
         number = part["part"]
         receipts = [folder.receipt(name, number) for name in ("columns", *about["modalities"])]
-        for path in (folder.plan(number), folder.part(number), *receipts):
-            if not path.exists() or path.stat().st_size == 0:
-                yield Fault(f"{path}: is missing or empty", receipt=receipts[0])
+        for path in (folder.plan(number), *receipts):
+            try:
+                read_json(path)
+            except StorageError as fault:
+                yield Fault(fault.faults[0], receipts[0])
+        try:
+            table = IndexPart(folder.part(number), part["rows"])
+            if deep and keys_digest(table.read(["key"])["key"]) != part["keys"]:
+                yield Fault(f"{folder.part(number)}: its keys are not those listed", receipts[0])
+        except StorageError as fault:
+            yield Fault(fault.faults[0], receipts[0])
 
 
 def _stage_faults(entry: Entry, deep: bool) -> Iterator[Fault]:
     variant = entry.variant
     listed: dict[int, dict[str, Any]] = {}
     if entry.is_committed:
-        listed = {part["part"]: part for part in entry.committed.about["parts"]}
+        try:
+            listed = {part["part"]: part for part in entry.committed.about["parts"]}
+            yield from _metadata_faults(entry)
+        except StorageError as fault:
+            yield Fault(fault.faults[0], variant.dataset)
     there = sorted((variant.path / "receipts").glob("part-*.json"))
     numbers = sorted({*listed, *(int(path.stem.removeprefix("part-")) for path in there)})
-    if numbers and not variant.layout.exists():
-        yield Fault(f"{variant.layout}: is missing", receipt=variant.receipt(numbers[0]))
-        return
     for number in numbers:
         path = variant.receipt(number)
         try:
             receipt = read_json(path)
         except StorageError as fault:
-            yield Fault(fault.faults[0], receipt=path)
+            yield Fault(fault.faults[0], path)
             receipt = listed.get(number)
-        if receipt is None:
+        if receipt is None or receipt["rows"] == 0:
             continue
         if number in listed and receipt["digest"] != listed[number]["digest"]:
             yield Fault(f"{path}: is not what dataset.json lists; run snakemake to commit it")
-        yield from _part_faults(variant, receipt, path, deep)
+        try:
+            layout = Layout.from_json(read_json(variant.layout))
+        except StorageError as fault:
+            yield Fault(fault.faults[0], path)
+            return
+        yield from _part_faults(variant, layout, receipt, path, deep)
+
+
+def _metadata_faults(entry: Entry) -> Iterator[Fault]:
+    """What other Zarr readers need; committing again writes it."""
+    variant, stage = entry.variant, entry.committed
+    wanted = {variant.data / "zarr.json": GROUP_METADATA}
+    for name, array in stage.layout.arrays.items():
+        wanted[variant.data / name / "zarr.json"] = array.metadata(stage.rows)
+    for path, value in wanted.items():
+        try:
+            if read_json(path) != value:
+                yield Fault(f"{path}: is not what was committed", variant.dataset)
+        except StorageError as fault:
+            yield Fault(fault.faults[0], variant.dataset)
 
 
 def _part_faults(
-    variant: Variant, receipt: dict[str, Any], path: Path, deep: bool
+    variant: Variant, layout: Layout, receipt: dict[str, Any], path: Path, deep: bool
 ) -> Iterator[Fault]:
-    if not receipt["rows"]:
-        return
-    layout = Layout.from_json(read_json(variant.layout))
     records, messages = chosen(variant, layout, receipt)
-    known: set[str] = set()
     for record in records:
-        for message in damage(variant, layout, record) or (
-            _crc(variant, layout, record) if deep else []
-        ):
-            known.add(message)
-            yield Fault(message, path, (record.shard,), variant)
+        found = damage(variant, layout, record) or (_crc(variant, layout, record) if deep else [])
+        for message in found:
+            yield Fault(message, path, record.shard, variant)
+        messages = [message for message in messages if message not in found]
     for message in messages:
-        if message not in known:
-            yield Fault(message, path, (), variant)
+        yield Fault(message, path)
     if deep:
         for shard, file in receipt["valid_files"].items():
             target = variant.shard(layout, "valid", int(shard))
             if target.exists() and crc32c_of(target) != file["crc32c"]:
-                yield Fault(f"{target}: its bytes are not those recorded", path, (), variant)
+                yield Fault(f"{target}: its bytes are not those recorded", path)
     if receipt["valid"] < receipt["rows"] and not variant.quarantine(receipt["part"]).exists():
-        yield Fault(f"{variant.quarantine(receipt['part'])}: is missing", path, (), variant)
+        yield Fault(f"{variant.quarantine(receipt['part'])}: is missing", path)
 
 
 def _crc(variant: Variant, layout: Layout, record: Record) -> list[str]:
@@ -179,8 +206,9 @@ def repair(found: list[Fault], orphan_seconds: float) -> list[Path]:
     for fault in found:
         if fault.orphan is not None:
             _remove_orphan(fault.orphan, orphan_seconds)
-        if fault.variant is not None and fault.shards:
-            ledger.forget(fault.variant.ledger, fault.shards)
+        if fault.variant is not None and fault.shard is not None:
+            size = Layout.from_json(read_json(fault.variant.layout)).rows_per_shard
+            ledger.forget(fault.variant.ledger, [fault.shard], size)
         if fault.receipt is not None:
             fault.receipt.unlink(missing_ok=True)
             receipts[fault.receipt] = None
@@ -188,9 +216,12 @@ def repair(found: list[Fault], orphan_seconds: float) -> list[Path]:
 
 
 def _remove_orphan(path: Path, seconds: float) -> None:
-    age = time.time() - path.stat().st_mtime
+    try:
+        age = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return
     if age >= seconds:
-        path.unlink()
+        path.unlink(missing_ok=True)
         job.log.info("%s: removed", path)
     else:
         job.log.info("%s: kept, only %.0f s old; see --orphan-seconds", path, age)

@@ -1,11 +1,13 @@
 """What lies in a results folder: the variants of every stage."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.store.committed import Committed
+from sampan.store.durable import storing
 from sampan.store.variant import Variant
 
 STAGES = ("preprocess", "features")
@@ -64,11 +66,16 @@ def models(results: Path) -> Iterator[Entry]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of all files below a folder, which jobs may be writing to."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def remove(variant: Variant) -> None:
     """Delete a variant; readers stop seeing it first."""
-    variant.dataset.unlink(missing_ok=True)
-    shutil.rmtree(variant.path)
+    with storing(variant.path):
+        variant.dataset.unlink(missing_ok=True)
+        shutil.rmtree(variant.path)

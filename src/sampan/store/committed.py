@@ -29,16 +29,19 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
     """
     Make a stage visible: check its shards' sizes, write `zarr.json`s, then `dataset.json`.
 
-    Every recorded shard of every receipt must be there with its size, and the records must add up
-    to the receipt's digest; else `StorageError`, and readers go on seeing what was committed
-    before.
+    `receipts` are those of all partitions in order. Every recorded shard of every receipt must be
+    there with its size, and the records must add up to the receipt's digest; else `StorageError`,
+    and readers go on seeing what was committed before.
     """
     layout = Layout.from_json(read_json(variant.layout))
     parts: list[dict[str, Any]] = []
     faults: list[str] = []
-    total = 0
+    rows = total = 0
     for path in receipts:
         receipt = read_json(path)
+        if receipt["first"] != rows:
+            faults.append(f"{path}: begins at row {receipt['first']:,}; expected: row {rows:,}")
+        rows += receipt["rows"]
         records, wrong = chosen(variant, layout, receipt)
         faults += wrong
         parts.append({name: receipt[name] for name in IN_DATASET})
@@ -46,7 +49,6 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
         total += sum(file["bytes"] for file in (*files, *receipt["valid_files"].values()))
     if faults:
         raise StorageError(faults)
-    rows = sum(part["rows"] for part in parts)
     value = header | {
         "format": FORMAT,
         "rows": rows,
@@ -69,19 +71,15 @@ def chosen(
 ) -> tuple[list[Record], list[str]]:
     """The records that a receipt stands for, and what is wrong with them or their files' sizes."""
     first, rows = receipt["first"], receipt["rows"]
-    found = ledger.records(variant.ledger, first, first + max(1, rows))
-    size = layout.rows_per_shard
+    found = ledger.records(variant.ledger, first, first + rows)
     records: list[Record] = []
     faults: list[str] = []
-    for shard in range(first // size, -(-(first + rows) // size)):
-        candidates = found.get(shard, [])
-        if not candidates:
+    for shard in layout.shards(first, rows):
+        if shard not in found:
             faults.append(f"{variant.path}: shard {shard} has no record in the ledger")
             continue
-        whole = [record for record in candidates if not damage(variant, layout, record)]
-        if not whole:
-            faults += damage(variant, layout, candidates[-1])
-        records.append((whole or candidates)[-1])
+        faults += damage(variant, layout, found[shard][-1])
+        records.append(found[shard][-1])
     if not faults and shards_digest(records) != receipt["digest"]:
         faults.append(
             f"{variant.path}: the ledger does not add up to the receipt of part {receipt['part']}"

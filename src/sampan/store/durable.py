@@ -7,9 +7,9 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from sampan.errors import StorageError
 
@@ -37,6 +37,15 @@ PASSING = frozenset(
 """What storage says when it, not the data, is in trouble."""
 
 
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a `StorageError` that names `path`."""
+    try:
+        yield
+    except OSError as fault:
+        raise StorageError(f"{path}: cannot be written: {fault.strerror or fault}") from fault
+
+
 def fsync_folder(folder: Path) -> None:
     """Make renames in a folder survive a power loss."""
     handle = os.open(folder, os.O_RDONLY)
@@ -46,21 +55,28 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write to an unbuffered file, which may take fewer bytes at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) or 0 :]
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file with `data`, atomically and durably; `StorageError` where that fails."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        fsync_folder(path.parent)
-    except OSError as fault:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StorageError(f"{path}: cannot be written: {fault.strerror or fault}") from fault
+    with storing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb", buffering=0) as file:
+                write_all(file, data)
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            fsync_folder(path.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -88,19 +104,26 @@ def patiently(work: Callable[[], T], patience_seconds: float, what: str) -> T:
     Run `work` again and again while storage is in trouble, for `patience_seconds` at most.
 
     Waits 1, 2, 4, … up to 60 s between tries. Then, or for any other error of the operating system,
-    `StorageError`.
+    `StorageError`. One that `work` raises is waited for where such an error is its cause.
     """
     start = time.monotonic()
     pause = 1.0
     while True:
         try:
             return work()
-        except OSError as fault:
+        except (OSError, StorageError) as fault:
             waited = time.monotonic() - start
-            if fault.errno not in PASSING or waited + pause > patience_seconds:
+            if not _is_passing(fault) or waited + pause > patience_seconds:
+                if isinstance(fault, StorageError) or fault.errno is None:
+                    raise
                 raise StorageError(
-                    f"{what}: {fault.strerror or fault}; gave up after {waited:.0f} s"
+                    f"{what}: {fault.strerror}; gave up after {waited:.0f} s"
                 ) from fault
-            log.warning("%s: %s; trying again in %.0f s", what, fault.strerror, pause)
+            log.warning("%s: %s; trying again in %.0f s", what, fault, pause)
         time.sleep(pause)
         pause = min(pause * 2, 60.0)
+
+
+def _is_passing(fault: OSError | StorageError) -> bool:
+    cause = fault.__cause__ if isinstance(fault, StorageError) else fault
+    return isinstance(cause, OSError) and cause.errno in PASSING

@@ -44,18 +44,27 @@ class IndexFolder:
 
 
 class IndexPart:
-    """Rows of one partition's index; row numbers are those of the dataset."""
+    """
+    Rows of one partition's index; row numbers are those of the dataset.
 
-    def __init__(self, path: Path) -> None:
+    `rows` are those to be seen, from the first; all by default. `StorageError` where there are
+    fewer, or the file is damaged.
+    """
+
+    def __init__(self, path: Path, rows: int | None = None) -> None:
         import pyarrow.parquet as pq
 
+        self._path = path
         try:
             self._file = pq.ParquetFile(path)
         except (OSError, ValueError) as fault:
             raise StorageError(f"{path}: cannot be read: {fault}") from fault
         about = json.loads(self._file.schema_arrow.metadata[b"sampan"])
         self.first: int = about["first"]
-        self.rows: int = self._file.metadata.num_rows
+        stored = self._file.metadata.num_rows
+        self.rows: int = stored if rows is None else rows
+        if self.rows > stored:
+            raise StorageError(f"{path}: holds {stored:,} rows; {rows:,} are committed")
         self.roots = [Path(root["path"]) for root in about["roots"]]
         self.versions: list[int] = [root["version"] for root in about["roots"]]
 
@@ -68,15 +77,19 @@ class IndexPart:
         wanted = rows if rows is not None else range(self.first, self.first + self.rows)
         start, stop = wanted.start - self.first, wanted.stop - self.first
         groups = range(start // ROWS_PER_GROUP, -(-stop // ROWS_PER_GROUP))
-        table = self._file.read_row_groups(list(groups), columns=list(columns))
+        try:
+            table = self._file.read_row_groups(list(groups), columns=list(columns))
+        except (OSError, ValueError) as fault:
+            raise StorageError(f"{self._path}: cannot be read: {fault}") from fault
         offset = groups.start * ROWS_PER_GROUP
         piece = table.slice(start - offset, stop - start)
         return {name: piece.column(name).to_pylist() for name in columns}
 
     def batches(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
         """All rows, a row group at a time."""
-        for batch in self._file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
-            yield {name: batch.column(name).to_pylist() for name in columns}
+        stop = self.first + self.rows
+        for start in range(self.first, stop, ROWS_PER_GROUP):
+            yield self.read(columns, range(start, min(start + ROWS_PER_GROUP, stop)))
 
 
 @dataclass(frozen=True)
@@ -95,9 +108,10 @@ class Index:
         return int(self.about["rows"])
 
     def parts(self) -> Iterator[IndexPart]:
+        """Partitions that hold rows; of each those that are committed, though it may have grown."""
         for part in self.about["parts"]:
             if part["rows"]:
-                yield IndexPart(self.folder.part(part["part"]))
+                yield IndexPart(self.folder.part(part["part"]), part["rows"])
 
     def column(self, name: str) -> NDArray[np.object_]:
         """

@@ -10,7 +10,7 @@ import numpy as np
 
 from sampan.errors import ConfigError, StorageError
 from sampan.plugins import ArraySpec
-from sampan.store.durable import fsync_folder, read_json, write_json
+from sampan.store.durable import fsync_folder, read_json, storing, write_json
 
 MIB = 2**20
 CHUNK_BYTES = 1 * MIB
@@ -97,6 +97,11 @@ class Layout:
     def main(self) -> str:
         return next(iter(self.arrays))
 
+    def shards(self, first: int, rows: int) -> range:
+        """Numbers of the shards that hold rows [first, first + rows); none where there are none."""
+        size = self.rows_per_shard
+        return range(first // size, -(-(first + rows) // size)) if rows else range(0)
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {
             "arrays": [
@@ -145,11 +150,11 @@ def choose(
     row_bytes = max(1, next(iter(sizes.values())))
     largest = rows_per_part & -rows_per_part
     shard = rows_per_shard or _rows_per_shard(row_bytes, rows_per_part, capacity)
-    if shard > largest:
+    if largest % shard:
         if rows_per_shard:
             raise ConfigError(
-                f"rows_per_shard: {shard:,} does not divide rows_per_job: {rows_per_part:,}; "
-                f"set {largest:,} or less"
+                f"rows_per_shard: {shard:,} must be a power of two that divides rows_per_job: "
+                f"{rows_per_part:,}; set {min(largest, _power_of_two(shard)):,}"
             )
         shard = largest
     arrays = {
@@ -199,13 +204,14 @@ def pin(path: Path, wanted: Layout) -> Layout:
     if not path.exists():
         candidate = path.with_name(f".layout.{secrets.token_hex(4)}.partial")
         write_json(candidate, wanted.as_json())
-        try:
-            os.link(candidate, path)
-            fsync_folder(path.parent)
-        except FileExistsError:
-            pass
-        finally:
-            candidate.unlink(missing_ok=True)
+        with storing(path):
+            try:
+                os.link(candidate, path)
+                fsync_folder(path.parent)
+            except FileExistsError:
+                pass
+            finally:
+                candidate.unlink(missing_ok=True)
     pinned = Layout.from_json(read_json(path))
     if pinned.settings != wanted.settings:
         raise StorageError(

@@ -1,23 +1,25 @@
 """
 The ledger: one record for each finished shard, appended and fsynced once the shard is durable.
 
-One JSON Lines file for each attempt at a partition, named with the partition's rows, so that a job
-finds the records of its rows whoever wrote them. A torn last line, left by a kill, is skipped.
+One JSON Lines file for each attempt at a partition, named with the partition's rows and a number
+above all before it, so that a job finds the records of its rows, in order, whoever wrote them.
+Files are only ever appended to: a line `{"shard": …, "withdrawn": true}` takes back what was said
+of a shard before it. A torn last line, left by a kill, is skipped.
 """
 
 import json
 import os
 import re
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from sampan.store.durable import fsync_folder, write_bytes
+from sampan.errors import StorageError
+from sampan.store.durable import fsync_folder, storing, write_all
 
-_NAME = re.compile(r"rows-(\d+)-(\d+)\.[0-9a-f]+-[0-9a-f]+\.jsonl")
+_NAME = re.compile(r"rows-(\d+)-(\d+)\.([0-9a-f]+)-[0-9a-f]+\.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +43,30 @@ class Record:
         return self.key + self.content
 
     def line(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        return _line(asdict(self))
+
+
+class File(NamedTuple):
+    """One attempt's ledger, of rows [first, stop)."""
+
+    path: Path
+    first: int
+    stop: int
+    number: int
 
 
 class Attempt:
     """One attempt's ledger file, open for appending."""
 
     def __init__(self, folder: Path, first: int, stop: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"rows-{first:012d}-{stop:012d}.{time.time_ns():016x}-{os.urandom(4).hex()}.jsonl"
-        self.path = folder / name
-        self._file = self.path.open("ab", buffering=0)
-        fsync_folder(folder)
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            number = 1 + max((file.number for file in files(folder)), default=0)
+            name = f"rows-{first:012d}-{stop:012d}.{number:016x}-{os.urandom(4).hex()}.jsonl"
+            self.path = folder / name
+            self._file = self.path.open("ab", buffering=0)
+            self._size = 0
+            fsync_folder(folder)
 
     def __enter__(self) -> Self:
         return self
@@ -64,52 +78,75 @@ class Attempt:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        if self.path.stat().st_size == 0:
-            self.path.unlink()
+        if self._size == 0:
+            self.path.unlink(missing_ok=True)
 
     def append(self, record: Record) -> None:
-        self._file.write(record.line())
-        os.fsync(self._file.fileno())
+        self._write(record.line())
+
+    def withdraw(self, shards: Collection[int]) -> None:
+        """Take back every record of these shards that was written before."""
+        if shards:
+            self._write(b"".join(_line({"shard": n, "withdrawn": True}) for n in shards))
+
+    def _write(self, lines: bytes) -> None:
+        with storing(self.path):
+            self._file.truncate(self._size)  # what a write that failed may have left
+            write_all(self._file, lines)
+            os.fsync(self._file.fileno())
+        self._size += len(lines)
 
 
-def files(folder: Path) -> Iterator[tuple[Path, int, int]]:
-    """Ledger files, oldest attempt first within the same rows, each with its first and stop row."""
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def files(folder: Path) -> list[File]:
+    """Ledger files of all attempts, in the order in which they were begun."""
     if not folder.is_dir():
+        return []
+    matches = [(path, _NAME.fullmatch(path.name)) for path in folder.iterdir()]
+    found = [File(path, int(m[1]), int(m[2]), int(m[3], 16)) for path, m in matches if m]
+    return sorted(found, key=lambda file: (file.number, file.path))
+
+
+def read(path: Path) -> Iterator[tuple[int, Record | None]]:
+    """Each shard with its record, or None where it is withdrawn, in the order of writing."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:  # removed since it was listed, by an attempt that had nothing to say
         return
-    for path in sorted(folder.iterdir()):
-        if match := _NAME.fullmatch(path.name):
-            yield path, int(match[1]), int(match[2])
-
-
-def read(path: Path) -> Iterator[Record]:
-    """Records of one file, in the order they were appended."""
-    for line in path.read_bytes().split(b"\n"):
-        if line:
-            try:
-                value = json.loads(line)
-                value["invalid"] = [(row, reason) for row, reason in value["invalid"]]
-                yield Record(**value)
-            except (ValueError, TypeError, KeyError):
+    except OSError as fault:
+        raise StorageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
+    for line in lines:
+        try:
+            value = json.loads(line)
+            if value.get("withdrawn"):
+                yield value["shard"], None
                 continue
+            value["invalid"] = [(row, reason) for row, reason in value["invalid"]]
+            record = Record(**value)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+        yield record.shard, record
 
 
 def records(folder: Path, first: int, stop: int) -> dict[int, list[Record]]:
     """Shard → its records, of all attempts whose rows overlap [first, stop), latest last."""
     found: dict[int, list[Record]] = {}
-    overlapping = [path for path, begin, end in files(folder) if begin < stop and end > first]
-    for path in sorted(overlapping, key=lambda path: path.name.split(".")[1]):
-        for record in read(path):
-            found.setdefault(record.shard, []).append(record)
+    for file in files(folder):
+        if file.first < stop and file.stop > first:
+            for shard, record in read(file.path):
+                if record is None:
+                    found.pop(shard, None)
+                else:
+                    found.setdefault(shard, []).append(record)
     return found
 
 
-def forget(folder: Path, shards: Iterable[int]) -> None:
-    """Remove all records of these shards; each file is replaced atomically."""
-    gone = set(shards)
-    for path, _, _ in list(files(folder)):
-        before = list(read(path))
-        kept = [record for record in before if record.shard not in gone]
-        if not kept:
-            path.unlink()
-        elif len(kept) < len(before):
-            write_bytes(path, b"".join(record.line() for record in kept))
+def forget(folder: Path, shards: Collection[int], rows_per_shard: int) -> None:
+    """Withdraw all records of these shards."""
+    if shards:
+        first, stop = min(shards) * rows_per_shard, (max(shards) + 1) * rows_per_shard
+        with Attempt(folder, first, stop) as attempt:
+            attempt.withdraw(shards)

@@ -109,8 +109,7 @@ def check_same_rows(index: Index, stage: Committed) -> None:
     known = {(part["first"], part["rows"]): part["keys"] for part in index.about["parts"]}
     for part in stage.about["parts"]:
         first, rows = part["first"], part["rows"]
-        keys = known.get((first, rows)) or _keys(index, first, rows)
-        if rows and keys != part["keys"]:
+        if rows and (known.get((first, rows)) or _keys(index, first, rows)) != part["keys"]:
             raise StorageError(
                 f"{stage.variant.path}: made from another index (rows {first:,} to "
                 f"{first + rows - 1:,} are other samples); run snakemake to make it again"

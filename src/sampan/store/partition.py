@@ -5,7 +5,6 @@ Position is identity: row i of the index is row i here. `valid` and the quaranti
 the ledger's records, so that a restarted job needs nothing but the records.
 """
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sampan.store import ledger
-from sampan.store.durable import write_json
+from sampan.store.durable import write_bytes, write_json
 from sampan.store.identity import digest_lines
 from sampan.store.layout import Layout
 from sampan.store.ledger import Attempt, Record
@@ -36,11 +35,12 @@ class Partition:
     rows: int
     keys: str
     done: dict[int, Record] = field(default_factory=dict)
+    superseded: list[int] = field(default_factory=list)
+    """Shards to do that hold what was made from other rows or bytes."""
 
     @property
     def shards(self) -> range:
-        size = self.layout.rows_per_shard
-        return range(self.first // size, -(-(self.first + self.rows) // size))
+        return self.layout.shards(self.first, self.rows)
 
     def rows_of(self, shard: int) -> range:
         """The rows of a shard that this partition has."""
@@ -49,15 +49,27 @@ class Partition:
 
     def adopt(self, keys: Mapping[int, str]) -> list[int]:
         """Take over every shard whose record and key hold; return those that are to do."""
-        found = ledger.records(self.variant.ledger, self.first, self.first + max(1, self.rows))
+        found = ledger.records(self.variant.ledger, self.first, self.first + self.rows)
         for shard in self.shards:
-            record = current(self.variant, self.layout, found.get(shard, []), keys[shard])
+            records = found.get(shard, [])
+            record = current(self.variant, self.layout, records, keys[shard])
             if record is not None:
                 self.done[shard] = record
+            elif any(record.key != keys[shard] for record in records):
+                self.superseded.append(shard)
         return [shard for shard in self.shards if shard not in self.done]
 
     def attempt(self) -> Attempt:
-        return Attempt(self.variant.ledger, self.first, self.first + self.rows)
+        """
+        The ledger of a new attempt.
+
+        Records of shards that are about to be written over are withdrawn first: after a kill, or
+        back at the earlier settings of a source, they would vouch for bytes that are no longer
+        there.
+        """
+        attempt = Attempt(self.variant.ledger, self.first, self.first + self.rows)
+        attempt.withdraw(self.superseded)
+        return attempt
 
     @property
     def invalid(self) -> list[tuple[int, str]]:
@@ -110,7 +122,6 @@ class Partition:
         if not invalid:
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         table = pa.table(
             {
                 "row": pa.array([row for row, _ in invalid], pa.int64()),
@@ -118,10 +129,9 @@ class Partition:
                 **{name: list(values) for name, values in columns.items()},
             }
         )
-        temporary = self.variant.temporary / f"quarantine.{self.part}.{os.getpid()}.partial"
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary)
-        os.replace(temporary, path)
+        content = pa.BufferOutputStream()
+        pq.write_table(table, content)
+        write_bytes(path, content.getvalue().to_pybytes())
 
     def write_receipt(self, path: Path, receipt: dict[str, Any]) -> None:
         write_json(path, receipt)

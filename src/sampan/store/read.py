@@ -2,7 +2,8 @@
 Read rows of sharded arrays through memory maps.
 
 The index of every shard is checked against its CRC-32C and the file's size when it is opened; the
-payload is not (`sampan verify --deep` does). Only for arrays that sampan wrote: raw chunks, one
+payload is not (`sampan verify --deep` does). A shard that is missing, damaged or shorter than the
+rows asked for is a `StorageError`, never fill values. Only for arrays that sampan wrote: raw chunks, one
 along each axis but `sample`.
 """
 
@@ -35,21 +36,25 @@ class Reader:
         return self._layout
 
     def rows(self, first: int, stop: int) -> NDArray[Any]:
-        """Rows [first, stop): a view where they lie in one shard, else a copy."""
+        """Rows [first, stop): a read-only view where they lie in one shard, else a copy."""
+        assert 0 <= first <= stop, (first, stop)
         size = self._layout.rows_per_shard
-        pieces = [
-            self.shard(shard)[max(first - shard * size, 0) : stop - shard * size]
-            for shard in range(first // size, -(-stop // size))
-        ]
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [self._empty()])
+        pieces = []
+        while first < stop:
+            shard, start = divmod(first, size)
+            end = min(stop - shard * size, size)
+            pieces.append(self._held(shard, end)[start:end])
+            first += end - start
+        return pieces[0] if len(pieces) == 1 else np.concatenate([self._empty(), *pieces])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Rows in the order asked for, as a new array."""
+        assert not np.any(rows < 0), rows.min()
         out = np.empty((len(rows), *self._layout.spec.shape), self._layout.spec.dtype)
         shards, offsets = np.divmod(rows, self._layout.rows_per_shard)
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
-            out[here] = self.shard(int(shard))[offsets[here]]
+            out[here] = self._held(int(shard), int(offsets[here].max()) + 1)[offsets[here]]
         return out
 
     def shard(self, number: int) -> NDArray[Any]:
@@ -60,6 +65,14 @@ class Reader:
         self._shards[number] = found = self._open(number)
         if len(self._shards) > MAPS_KEPT:
             self._shards.popitem(last=False)
+        return found
+
+    def _held(self, number: int, rows: int) -> NDArray[Any]:
+        """A shard that holds `rows` rows at least."""
+        found = self.shard(number)
+        if len(found) < rows:
+            path = self._folder / self._layout.shard_file(number)
+            raise StorageError(f"{path}: holds {len(found):,} rows; {rows:,} are needed")
         return found
 
     def _empty(self) -> NDArray[Any]:

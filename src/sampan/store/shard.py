@@ -16,6 +16,8 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from sampan.errors import StorageError
+from sampan.store.durable import storing, write_all
 from sampan.store.layout import ArrayLayout
 
 MISSING = 2**64 - 1
@@ -34,6 +36,7 @@ class ShardWriter:
 
     `write` takes any number of rows, of the array's dtype and row shape. Nothing is published: that
     is `publish`'s work, after `close` has padded the last chunk, added the index and fsynced.
+    `StorageError` where the file cannot be written; the temporary file is then removed.
     """
 
     def __init__(self, temporary: Path, layout: ArrayLayout) -> None:
@@ -47,8 +50,9 @@ class ShardWriter:
         self._chunk = 0
         self._offset = 0
         self._crc = 0
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        self._file = temporary.open("wb", buffering=0)
+        with storing(temporary):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            self._file = temporary.open("wb", buffering=0)
 
     def __enter__(self) -> Self:
         return self
@@ -59,9 +63,9 @@ class ShardWriter:
         fault: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        if kind is not None:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            self._file.close()
+            if kind is not None:
                 self._temporary.unlink(missing_ok=True)
 
     def write(self, rows: NDArray[Any]) -> None:
@@ -89,8 +93,9 @@ class ShardWriter:
             self._filled = 0
         index = self._index.tobytes()
         self._append(index + google_crc32c.value(index).to_bytes(4, "little"))
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with storing(self._temporary):
+            os.fsync(self._file.fileno())
+            self._file.close()
         return Written(self._offset, f"{self._crc:08x}")
 
     def _put(self, chunk: NDArray[Any]) -> None:
@@ -102,16 +107,18 @@ class ShardWriter:
 
     def _append(self, data: bytes) -> None:
         self._crc = google_crc32c.extend(self._crc, data)
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) or 0 :]
+        with storing(self._temporary):
+            write_all(self._file, data)
         self._offset += len(data)
 
 
 def crc32c_of(path: Path) -> str:
-    """CRC-32C of a file's bytes, as 8 hexadecimal digits."""
+    """CRC-32C of a file's bytes, as 8 hexadecimal digits; `StorageError` where it is unreadable."""
     crc = 0
-    with path.open("rb") as file:
-        while block := file.read(4 * 2**20):
-            crc = google_crc32c.extend(crc, block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(4 * 2**20):
+                crc = google_crc32c.extend(crc, block)
+    except OSError as fault:
+        raise StorageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
     return f"{crc:08x}"

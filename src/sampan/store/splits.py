@@ -62,7 +62,8 @@ def fraction(groups: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
     if len(groups) == 0:
         return np.zeros(0)
     text = np.array([str(group) for group in groups], object)
-    return np.asarray(hash_array(text, hash_key=f"{seed:016x}"[-16:])) / 2.0**64
+    hashes = np.asarray(hash_array(text, hash_key=f"{seed:016x}"[-16:]))
+    return (hashes >> np.uint64(11)) / 2.0**53  # the bits that a double holds, so that 1 is not hit
 
 
 def check_split(name: str, splits: NDArray[np.object_], groups: NDArray[np.object_],

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sampan.errors import StorageError
 from sampan.store import ledger
-from sampan.store.durable import fsync_folder
+from sampan.store.durable import fsync_folder, storing
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 
@@ -62,10 +63,9 @@ def recorded(variant: Variant, layout: Layout, shard: int, key: str) -> Record |
 
 
 def current(variant: Variant, layout: Layout, found: list[Record], key: str) -> Record | None:
-    """The latest of a shard's records whose key and files hold."""
-    for record in reversed(found):
-        if record.key == key and not damage(variant, layout, record):
-            return record
+    """A shard's latest record if its key and files hold; what an earlier one says was replaced."""
+    if found and found[-1].key == key and not damage(variant, layout, found[-1]):
+        return found[-1]
     return None
 
 
@@ -79,6 +79,8 @@ def damage(variant: Variant, layout: Layout, record: Record) -> list[str]:
         except FileNotFoundError:
             faults.append(f"{path}: is missing")
             continue
+        except OSError as fault:
+            raise StorageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
         if size != wanted["bytes"]:
             faults.append(f"{path}: has {size:,} bytes; recorded: {wanted['bytes']:,}")
     return faults
@@ -88,7 +90,9 @@ def publish(variant: Variant, layout: Layout, shard: int, temporaries: Mapping[s
     """Rename fsynced temporary files to their shard's names, and make the renames durable."""
     for array, temporary in temporaries.items():
         target = variant.shard(layout, array, shard)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, target)
+        with storing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary, target)
     for array in temporaries:
-        fsync_folder(variant.data / array)
+        with storing(variant.data / array):
+            fsync_folder(variant.data / array)

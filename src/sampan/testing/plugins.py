@@ -1,7 +1,7 @@
 """What every plug-in must keep to, whatever its group."""
 
 import dataclasses
-import importlib
+import importlib.util
 import json
 import os
 import pickle
@@ -52,9 +52,11 @@ class PluginConformance:
 
     def test_settings_are_a_frozen_keyword_only_dataclass(self, plugin: Any) -> None:
         assert dataclasses.is_dataclass(plugin), f"{type(plugin).__name__} is no dataclass"
-        parameters = type(plugin).__dataclass_params__  # type: ignore[attr-defined]
-        assert parameters.frozen, "write @dataclass(frozen=True, kw_only=True)"
-        assert all(field.kw_only for field in dataclasses.fields(plugin) if field.init)
+        fields = dataclasses.fields(plugin)
+        assert all(field.kw_only for field in fields), "write @dataclass(…, kw_only=True)"
+        for field in fields:
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(plugin, field.name, getattr(plugin, field.name))
 
     def test_an_unknown_setting_is_refused(self, plugin: Any) -> None:
         settings = {field.name: getattr(plugin, field.name) for field in dataclasses.fields(plugin)}

@@ -45,7 +45,7 @@ def blank_network(
         name: Standardisation(
             mean=np.zeros(size, dtype=np.float32), deviation=np.ones(size, dtype=np.float32)
         )
-        for name, size in dimensions.items()
+        for name, size in ((name, dimensions[name]) for name in settings.inputs)
     }
     return make_network(settings, inputs, num_classes)
 

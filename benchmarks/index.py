@@ -1,0 +1,120 @@
+"""
+Rows a second and peak memory of `sampan scan` and `sampan index` on a table of N rows.
+
+    python benchmarks/index.py 1000000 [--folder /tmp/index-benchmark]
+
+A row has a key, two paths, a caption, a label and a group, about 110 bytes. Each step runs in a
+process of its own, one thread, so that its peak memory (maximum resident set) is its own; the index
+runs all its partitions of 262,144 rows one after another.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sampan.plan import Plan
+
+ROWS_PER_JOB = 2**18
+COLUMNS = ("id", "image", "sound", "caption", "label", "group")
+INDEX_ALL = """
+import json, sys
+from pathlib import Path
+from sampan.steps.index import index_part
+from sampan.store.index import IndexFolder
+spec, folder, parts = json.loads(sys.argv[1]), IndexFolder(Path(sys.argv[2])), int(sys.argv[3])
+for part in range(parts):
+    index_part(spec, folder, part)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("rows", type=int)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/index-benchmark"))
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    print("| table | rows | MB | step | seconds | rows/s | peak MB |")
+    print("|---|---|---|---|---|---|---|")
+    for ending, write in (("csv", write_csv), ("jsonl", write_jsonl)):
+        table = args.folder / f"table.{ending}"
+        write(table, args.rows)
+        for step, seconds, peak in measure(table, args.rows, args.folder / "results"):
+            print(
+                f"| {ending} | {args.rows:,} | {table.stat().st_size / 1e6:,.0f} | {step} | "
+                f"{seconds:.1f} | {args.rows / seconds:,.0f} | {peak / 1e6:,.0f} |",
+                flush=True,
+            )
+        table.unlink()
+
+
+def measure(table: Path, rows: int, results: Path) -> Iterator[tuple[str, float, int]]:
+    """(step, seconds, peak bytes) of the scan, then of the index of all partitions."""
+    shutil.rmtree(results, ignore_errors=True)
+    plan = Plan.parse(config(table, rows))
+    scan, index = (json.dumps(spec("rows")) for spec in (plan.scan_spec, plan.index_spec))
+    command = [sys.executable, "-m", "sampan.cli", "scan", "--spec", scan]
+    yield "scan", *run([*command, "--results", str(results)])
+    folder = str(results / "rows" / "index")
+    parts = str(len(plan.parts("rows")))
+    yield "index", *run([sys.executable, "-c", INDEX_ALL, index, folder, parts])
+    shutil.rmtree(results)
+
+
+def config(table: Path, rows: int) -> dict[str, Any]:
+    modalities = {
+        "image": {"kind": "image", "column": "image", "height": 32, "width": 32},
+        "sound": {"kind": "audio", "column": "sound", "rate_hz": 8000, "seconds": 1.0},
+        "caption": {"kind": "text", "column": "caption"},
+    }
+    dataset = {
+        "source": [{"kind": "table", "path": str(table), "key": "id"}],
+        "capacity": -(-rows // ROWS_PER_JOB) * ROWS_PER_JOB,
+        "rows_per_job": ROWS_PER_JOB,
+        "label": "label",
+        "group": "group",
+        "modalities": modalities,
+    }
+    return {"datasets": {"rows": dataset}}
+
+
+def run(command: list[str]) -> tuple[float, int]:
+    start = time.monotonic()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed: {command[:5]}")
+    return time.monotonic() - start, usage.ru_maxrss * 1024
+
+
+def samples(rows: int) -> Iterator[tuple[str, ...]]:
+    for i in range(rows):
+        folder = f"{i // 1000:06d}"
+        caption = f"a photo, number {i}, of a lighthouse on a rock"
+        yield (
+            f"sample-{i:09d}", f"images/{folder}/{i:09d}.jpg", f"sounds/{folder}/{i:09d}.wav",
+            caption, str(i % 10), f"group-{i // 7}",
+        )  # fmt: skip
+
+
+def write_csv(path: Path, rows: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        for key, image, sound, caption, label, group in samples(rows):
+            file.write(f'{key},{image},{sound},"{caption}",{label},{group}\n')
+
+
+def write_jsonl(path: Path, rows: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in samples(rows):
+            file.write(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

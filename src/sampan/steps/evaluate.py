@@ -1,0 +1,188 @@
+"""
+Measure a model on its test split, which training never saw, and write its card.
+
+Intervals are 95 % bootstrap intervals over the test samples. In retrieval, rows with identical
+content in the target modality are one item.
+"""
+
+import argparse
+import io
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan import __version__
+from sampan.compute import Grant
+from sampan.errors import StorageError
+from sampan.evaluation import metrics, retrieval
+from sampan.steps import job
+from sampan.steps.samples import Samples
+from sampan.store.durable import write_bytes, write_json
+from sampan.store.shard import crc32c_of
+from sampan.training.roles import ROLES
+
+NEAREST = 5
+PACKAGES = ("numpy", "torch", "transformers", "scikit-image", "scikit-learn", "zarr", "snakemake")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    job.arguments(parser, grant=True)
+
+
+def run(args: argparse.Namespace) -> None:
+    evaluate(args.spec, args.results, job.grant_of(args))
+
+
+def evaluate(spec: dict[str, Any], results: Path, grant: Grant) -> None:
+    """Write the predictions, the metrics and the card of a trained model."""
+    samples = Samples(spec, results)
+    roles = _roles_of(samples)
+    test = np.flatnonzero(roles == "test").astype(np.int64)
+    columns: dict[str, Any] = {"row": test, "key": list(samples.keys[test])}
+    if samples.settings.task in ("classify", "regress"):
+        found, predicted, extra = _supervised(samples, test, grant)
+    else:
+        found, predicted, extra = _retrieval(samples, test, grant)
+    _write_table(samples.folder / "predictions.parquet", columns | predicted)
+    write_json(
+        samples.folder / "metrics.json",
+        {
+            "model": samples.stage.name,
+            "task": samples.settings.task,
+            "split": "test",
+            "samples": len(test),
+            "metrics": found,
+        },
+    )
+    write_json(samples.folder / "model.json", _card(spec, samples, found, extra))
+    for name, metric in found.items():
+        job.log.info("%s %s", name, " ".join(f"{part} {metric[part]:.4f}" for part in metric))
+
+
+def _roles_of(samples: Samples) -> NDArray[np.object_]:
+    """(sample), as training wrote them: evaluation takes no sample that training has seen."""
+    import pyarrow.parquet as pq
+
+    found = pq.read_table(samples.folder / "samples.parquet", columns=["role"])["role"].to_pylist()
+    if len(found) != samples.rows:
+        raise StorageError(
+            f"{samples.folder}: trained on an index of {len(found):,} rows, now there are "
+            f"{samples.rows:,}; run snakemake to train it again"
+        )
+    return np.array(found, object)
+
+
+def _supervised(
+    samples: Samples, test: NDArray[np.int64], grant: Grant
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    from sampan.training.model import load_model
+    from sampan.training.predict import probabilities, values
+
+    model = load_model(samples.folder / "model.safetensors")
+    settings = samples.settings
+    how = {"resamples": settings.bootstrap, "seed": settings.seed}
+    labels = samples.labels[test]
+    if settings.task == "regress":
+        right = labels.astype(np.float64)
+        guess = values(model, samples.features, test, threads=grant.threads)
+        found = metrics.regression_metrics(right, guess, **how)
+        return found, {"label": right, "predicted": np.asarray(guess, np.float64)}, {"chance": {}}
+    shares = probabilities(model, samples.features, test, threads=grant.threads)
+    codes = {name: code for code, name in enumerate(model.classes)}
+    truth = np.array([codes[str(label)] for label in labels])
+    guess = shares.argmax(axis=1)
+    found = metrics.classification_metrics(truth, guess, num_classes=len(codes), **how)
+    most = np.bincount(truth, minlength=len(codes)).max() / max(1, len(truth))
+    predicted = {
+        "label": list(labels),
+        "predicted": [model.classes[code] for code in guess],
+        "confidence": shares.max(axis=1),
+    }
+    return found, predicted, {"chance": {"accuracy": float(most)}, "classes": list(model.classes)}
+
+
+def _retrieval(
+    samples: Samples, test: NDArray[np.int64], grant: Grant
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    settings = samples.settings
+    contents = {name: ids[test] for name, ids in samples.contents().items()}
+    if settings.task == "align":
+        from sampan.training.model import load_model
+        from sampan.training.predict import embeddings
+
+        model = load_model(samples.folder / "model.safetensors")
+        found = embeddings(model, samples.features, test, threads=grant.threads)
+    else:
+        found = {
+            name.partition(".")[0]: samples.features[name].take(test) for name in settings.inputs
+        }
+    predicted: dict[str, Any] = {}
+    for source in found:
+        for target in found:
+            if source == target:
+                continue
+            ids = contents[target]
+            near, scores = retrieval.nearest(found[source], found[target], ids, count=NEAREST)
+            name = f"{source}→{target}"
+            predicted[f"{name}/rank"] = retrieval.ranks(found[source], found[target], ids)
+            predicted[f"{name}/nearest"] = [list(map(int, test[row])) for row in near]
+            predicted[f"{name}/scores"] = [list(map(float, row)) for row in scores]
+    measured = retrieval.retrieval_metrics(
+        found, contents, resamples=settings.bootstrap, seed=settings.seed
+    )
+    return measured, predicted, {"chance": retrieval.chance(contents)}
+
+
+def _card(
+    spec: dict[str, Any], samples: Samples, found: dict[str, Any], extra: dict[str, Any]
+) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(samples.folder / "samples.parquet", columns=["role", "reason"])
+    roles = np.array(table["role"].to_pylist(), object)
+    reasons = [reason for reason in table["reason"].to_pylist() if reason is not None]
+    names, counts = np.unique(np.array(reasons, str), return_counts=True)
+    files = ("model.safetensors", "samples.parquet", "history.json", "predictions.parquet")
+    return {
+        "model": samples.stage.name,
+        "task": samples.settings.task,
+        "dataset": samples.stage.dataset,
+        "inputs": list(samples.settings.inputs),
+        "settings": spec["settings"],
+        "split": spec["split"],
+        "seed": samples.settings.seed,
+        "counts": {role: int(np.sum(roles == role)) for role in ROLES},
+        "left_out": dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        "metrics": found,
+        "digests": {
+            "settings": spec["stage"]["digest"],
+            "features": {name: value["digest"] for name, value in spec["features"].items()},
+            "samples": crc32c_of(samples.folder / "samples.parquet"),
+        },
+        "versions": {
+            "sampan": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
+        "files": {
+            name: {
+                "bytes": (samples.folder / name).stat().st_size,
+                "crc32c": crc32c_of(samples.folder / name),
+            }
+            for name in files
+        },
+        **extra,
+    }
+
+
+def _write_table(path: Path, columns: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
+    write_bytes(path, sink.getvalue())

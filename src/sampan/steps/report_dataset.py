@@ -1,0 +1,137 @@
+"""What the page says of one dataset: counts, quarantine, splits, labels, examples, features."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from sampan.plan import Plan
+from sampan.plugins import ArraySpec
+from sampan.reporting.data import (
+    DatasetReport,
+    FeatureReport,
+    LabelCount,
+    ModalityReport,
+    Reason,
+    Rejected,
+)
+from sampan.reporting.page import LIMITS
+from sampan.reporting.wording import in_order
+from sampan.steps.census import Census, take_census
+from sampan.steps.examples import Examples
+from sampan.store.committed import Committed
+from sampan.store.splits import NAMES
+from sampan.store.variant import Variant
+
+
+def dataset_report(plan: Plan, name: str, examples: Examples, results: Path) -> DatasetReport:
+    """All committed stages of one dataset; the index is read once, arrays only for examples."""
+    settings = plan.config.datasets[name]
+    tasks = {model.task for model in plan.config.models.values() if model.dataset == name}
+    census = take_census(
+        examples.index,
+        settings.split,
+        labelled=settings.label is not None,
+        numeric="regress" in tasks and "classify" not in tasks,
+    )
+    chosen = examples.samples(census.examples(LIMITS["samples"]), list(settings.modalities))
+    return DatasetReport(
+        name=name,
+        rows=examples.index.rows,
+        capacity=settings.capacity,
+        modalities=[_modality(plan, name, each, examples, census) for each in settings.modalities],
+        features=[
+            _feature(Committed(Variant(results / stage.folder)), feature, examples, census)
+            for (dataset, feature), stage in plan.features.items()
+            if dataset == name
+        ],
+        splits={split: census.splits[split] for split in _splits(census)},
+        labels=[
+            LabelCount(label=label, splits={s: times[s] for s in _splits(census) if times[s]})
+            for label in in_order(census.labels)
+            for times in [census.labels[label]]
+        ],
+        values=census.values,
+        label_name=settings.label or "label",
+        reasons=census.reasons,
+        examples=list(chosen.values()),
+    )
+
+
+def _splits(census: Census) -> list[str]:
+    return [*NAMES, *(name for name in census.splits if name not in NAMES)]
+
+
+def _modality(
+    plan: Plan, dataset: str, name: str, examples: Examples, census: Census
+) -> ModalityReport:
+    stage = examples.stages[name]
+    settings = plan.config.datasets[dataset].modalities[name].settings
+    spec = stage.layout.arrays[stage.layout.main].spec
+    return ModalityReport(
+        name=name,
+        kind=settings["kind"],
+        variant=plan.preprocessed[dataset, name].variant,
+        array=row_in_words(spec, settings.get("rate_hz")),
+        valid=stage.about["valid"],
+        quarantined=stage.rows - stage.about["valid"],
+        bytes=stage.about["bytes"],
+        reasons=quarantined(stage, examples, census.refused),
+        notes=dict(sorted(stage.about["notes"].items())),
+    )
+
+
+def _feature(stage: Committed, name: str, examples: Examples, census: Census) -> FeatureReport:
+    modality, _, encoder = name.partition(".")
+    spec = stage.layout.arrays[stage.layout.main].spec
+    return FeatureReport(
+        encoder=encoder,
+        modality=modality,
+        variant=stage.variant.path.name,
+        dimensions=spec.shape[0],
+        dtype=spec.dtype,
+        rows=stage.rows,
+        valid=stage.about["valid"],
+        bytes=stage.about["bytes"],
+        reasons=quarantined(stage, examples, {*census.refused, f"{modality} is not valid"}),
+    )
+
+
+def row_in_words(spec: ArraySpec, rate_hz: float | None = None) -> str:
+    """`32 × 32 × 1 uint8`, `64 bytes uint8`, `4,000 samples float32, 8 kHz`."""
+    if spec.dims == ("byte",):
+        return f"{spec.shape[0]:,} bytes {spec.dtype}"
+    if spec.dims == ("time",) and rate_hz:
+        return f"{spec.shape[0]:,} samples {spec.dtype}, {rate_hz / 1000:g} kHz"
+    return f"{' × '.join(f'{size:,}' for size in spec.shape) or 'one number'} {spec.dtype}"
+
+
+def quarantined(stage: Committed, examples: Examples, known: Collection[str]) -> list[Reason]:
+    """
+    Why rows of a stage are not valid, the most frequent first, with a few of them.
+
+    Reasons in `known` were found further up, and are shown there.
+    """
+    counts = {
+        reason: times for reason, times in stage.about["reasons"].items() if reason not in known
+    }
+    found: dict[str, list[Rejected]] = {reason: [] for reason in counts}
+    ordered = sorted(counts, key=lambda reason: (-counts[reason], reason))
+    wanted = set(ordered[: LIMITS["reasons"]]) - {"other reasons"}
+    for part in stage.about["parts"]:
+        path = stage.variant.quarantine(part["part"])
+        if not wanted:
+            break
+        if part["valid"] == part["rows"] or not path.exists():
+            continue
+        for batch in pq.ParquetFile(path).iter_batches():
+            for line in batch.to_pylist():
+                reason, _, detail = line["reason"].partition(": ")
+                if reason not in wanted:
+                    continue
+                key = line.get("key") or examples.cells([line["row"]], ["key"])[line["row"]]["key"]
+                cell = line.get("cell") or ""
+                found[reason].append(Rejected(key=key or "", cell=cell, detail=detail))
+                if len(found[reason]) == LIMITS["rejected"]:
+                    wanted.discard(reason)
+    return [Reason(reason=name, count=counts[name], examples=found[name]) for name in ordered]

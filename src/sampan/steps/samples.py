@@ -1,0 +1,139 @@
+"""The samples of one model: their features, splits, roles and contents, from committed stages."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan.config.load import parse_as
+from sampan.config.root import ModelSettings
+from sampan.config.split import SplitSettings
+from sampan.steps import job
+from sampan.store.committed import Committed
+from sampan.store.index import Index, IndexFolder
+from sampan.store.open import check_same_rows
+from sampan.store.read import Reader
+from sampan.store.splits import check_split, split_of
+from sampan.training.roles import Roles, assign
+
+IN_MEMORY_BYTES = 2**30
+
+
+class StoredFeatures:
+    """One encoder's embeddings of all rows, held in memory where they are below 1 GiB."""
+
+    def __init__(self, stage: Committed, rows: int) -> None:
+        self._reader: Reader = stage.reader()
+        self._committed = min(stage.rows, rows)
+        self.rows = rows
+        self.dimensions = self._reader.layout.spec.shape[0]
+        small = self._committed * self._reader.layout.row_bytes < IN_MEMORY_BYTES
+        self._held = self._reader.rows(0, self._committed) if small else None
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(sample) row numbers → (sample, embedding)."""
+        found = self._reader.take(rows) if self._held is None else self._held[rows]
+        return found.astype(np.float32)
+
+
+class Samples:
+    """
+    Everything that a model's spec refers to, opened and checked against the index.
+
+    `StorageError` where a stage is not committed or was made from another index.
+    """
+
+    def __init__(self, spec: dict[str, Any], results: Path) -> None:
+        self.stage = job.stage_of(spec["stage"])
+        self.folder = results / self.stage.folder
+        self.settings: Any = parse_as(
+            ModelSettings,  # type: ignore[arg-type] # an annotated union, which pydantic takes
+            {**spec["settings"], "dataset": self.stage.dataset},
+        )
+        self.split_settings = parse_as(SplitSettings, spec["split"])
+        self.index = Index(IndexFolder(results / self.stage.dataset / "index"))
+        self.stages = {
+            name: Committed(job.variant_of(results, value))
+            for name, value in spec["features"].items()
+        }
+        self.modalities = {
+            name: Committed(job.variant_of(results, value))
+            for name, value in spec["modalities"].items()
+        }
+        for stage in (*self.stages.values(), *self.modalities.values()):
+            check_same_rows(self.index, stage)
+
+    @property
+    def rows(self) -> int:
+        return self.index.rows
+
+    @cached_property
+    def features(self) -> dict[str, StoredFeatures]:
+        return {name: StoredFeatures(stage, self.rows) for name, stage in self.stages.items()}
+
+    @cached_property
+    def labels(self) -> NDArray[np.object_]:
+        return self.index.column("label")
+
+    @cached_property
+    def keys(self) -> NDArray[np.object_]:
+        return self.index.column("key")
+
+    @cached_property
+    def splits(self) -> NDArray[np.object_]:
+        """(sample); `DataError` with the groups' counts where a split comes out empty."""
+        groups = self.index.groups()
+        given = self.index.column("split") if self.split_settings.column else None
+        found = split_of(self.split_settings, groups, given)
+        needed = ("test",) if self.settings.task == "retrieve" else ("train", "validation", "test")
+        check_split(f"models.{self.stage.name}.split", found, groups, needed)
+        return found
+
+    def roles(self) -> Roles:
+        """What each row serves for, and why some serve for nothing."""
+        labelled = None
+        if self.settings.task in ("classify", "regress"):
+            labelled = np.array([label is not None for label in self.labels])
+        return assign(
+            list(self.splits),
+            valid={name: self._valid(stage) for name, stage in self.stages.items()},
+            labelled=labelled,
+            unusable=list(self.index.column("reason")),
+        )
+
+    def contents(self) -> dict[str, NDArray[np.int64]]:
+        """Modality → (sample) numbers that are equal where the source bytes are equal."""
+        found = {}
+        for name, stage in self.modalities.items():
+            digests = np.ascontiguousarray(self.digests(stage)).view("V16").ravel()
+            found[name] = np.unique(digests, return_inverse=True)[1].astype(np.int64)
+        return found
+
+    def digests(self, stage: Committed) -> NDArray[np.uint8]:
+        """(sample, 16): BLAKE2b of each row's source bytes; zeros where there were none."""
+        out = np.zeros((self.rows, 16), np.uint8)
+        committed = min(self.rows, stage.rows)
+        out[:committed] = stage.reader("digest").rows(0, committed)
+        return out
+
+    def _valid(self, stage: Committed) -> NDArray[np.bool_]:
+        out = np.zeros(self.rows, bool)
+        out[: stage.rows] = stage.valid()[: self.rows]
+        return out
+
+    def upstream_digests(self) -> Mapping[str, Any]:
+        """What this model is made from, beside its settings."""
+        about = self.index.about
+        return {
+            "index": {
+                "rows": about["rows"],
+                "parts": [(part["keys"], part["columns"]) for part in about["parts"]],
+            },
+            "features": {
+                name: [part["digest"] for part in stage.about["parts"]]
+                for name, stage in self.stages.items()
+            },
+        }

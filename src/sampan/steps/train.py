@@ -1,0 +1,147 @@
+"""
+Train a model on stored features, from the newest checkpoint if there is one.
+
+A checkpoint counts only for the same settings, samples and features. `retrieve` trains nothing: its
+model is empty, and only says which samples are to be evaluated.
+"""
+
+import argparse
+import json
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sampan.compute import Grant
+from sampan.errors import DataError
+from sampan.plan import digest_of
+from sampan.steps import job
+from sampan.steps.samples import Samples
+from sampan.store.durable import write_bytes, write_json
+from sampan.training.roles import ROLES, Roles
+
+STOPPED_EARLY = 75
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    job.arguments(parser, grant=True)
+    parser.add_argument("--checkpoint-steps", type=int, help="also within epochs, every so many")
+
+
+def run(args: argparse.Namespace) -> int:
+    return train(args.spec, args.results, job.grant_of(args), args.checkpoint_steps)
+
+
+def train(
+    spec: dict[str, Any], results: Path, grant: Grant, checkpoint_steps: int | None = None
+) -> int:
+    """Write the model, who served for what, and the history; 75 where it was asked to stop."""
+    samples = Samples(spec, results)
+    roles = samples.roles()
+    trains = samples.settings.task != "retrieve"
+    roles.require(*(("train", "validation", "test") if trains else ("test",)))
+    job.log.info("train %s: %s", samples.stage.variant, roles.counts())
+    if trains:
+        code = _train(spec, samples, roles, grant, checkpoint_steps)
+        if code:
+            return code
+    else:
+        _write_empty(samples.folder / "model.safetensors", spec)
+        write_json(
+            samples.folder / "history.json", {"epochs": [], "best_epoch": 0, "metric": ""}
+        )
+    _write_samples(samples, roles)
+    return 0
+
+
+def _train(
+    spec: dict[str, Any],
+    samples: Samples,
+    roles: Roles,
+    grant: Grant,
+    checkpoint_steps: int | None,
+) -> int:
+    from sampan.training.checkpoint import Checkpoints
+    from sampan.training.loop import Stopped
+    from sampan.training.loop import train as train_loop
+    from sampan.training.model import save_model
+
+    key = digest_of(
+        [spec["stage"]["digest"], samples.upstream_digests(), roles.roles.tobytes().hex()]
+    )
+    checkpoints = Checkpoints(folder=samples.folder / "checkpoints", key=key)
+    try:
+        checkpoints.latest()
+    except DataError:
+        job.log.info("other samples or features than the checkpoints were made from: starting anew")
+        checkpoints.clear()
+    asked: list[int] = []
+    for name in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(name, lambda number, _: asked.append(number))
+    found = train_loop(
+        samples.settings,
+        samples.features,
+        _targets(samples, roles),
+        train_rows=roles.rows("train"),
+        validation_rows=roles.rows("validation"),
+        checkpoints=checkpoints,
+        threads=grant.threads,
+        device=grant.device("auto"),
+        checkpoint_steps=checkpoint_steps,
+        stop=lambda: bool(asked),
+        log=job.log.info,
+    )
+    if isinstance(found, Stopped):
+        job.log.info("stopped at step %d of %d; run again to go on", found.step, found.steps)
+        return STOPPED_EARLY
+    samples.folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        samples.folder / "history.json",
+        {
+            "epochs": [asdict(epoch) for epoch in found.history],
+            "best_epoch": found.best_epoch,
+            "metric": found.metric,
+        },
+    )
+    save_model(found.model, samples.folder / "model.safetensors")
+    return 0
+
+
+def _targets(samples: Samples, roles: Roles) -> Any:
+    from sampan.training.targets import ContentTargets, class_targets, value_targets
+
+    if samples.settings.task == "align":
+        return ContentTargets(contents=samples.contents())
+    used = np.flatnonzero(roles.roles != ROLES.index("left out"))
+    make = class_targets if samples.settings.task == "classify" else value_targets
+    return make(list(samples.labels), used)
+
+
+def _write_empty(path: Path, spec: dict[str, Any]) -> None:
+    from safetensors.numpy import save
+
+    write_bytes(path, save({}, {"sampan": json.dumps(spec["settings"])}))
+
+
+def _write_samples(samples: Samples, roles: Roles) -> None:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = np.array(ROLES, object)
+    reasons = np.array([None, *roles.reason_names[1:]], object)
+    columns: dict[str, Any] = {
+        "key": pa.array(samples.keys, pa.string()),
+        "split": pa.array(samples.splits, pa.string()),
+        "role": pa.array(names[roles.roles], pa.string()),
+        "reason": pa.array(reasons[roles.reasons], pa.string()),
+    }
+    for name, stage in samples.modalities.items():
+        digests = samples.digests(stage)
+        columns[f"{name}.digest"] = pa.array([row.tobytes().hex() for row in digests], pa.string())
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    write_bytes(samples.folder / "samples.parquet", sink.getvalue())

@@ -1,0 +1,231 @@
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from sampan.errors import InvalidSample
+from sampan.modalities.audio import Audio
+from sampan.testing import samples
+from sampan.testing.modalities import ModalityConformance, decoded
+
+NOT_USABLE = {
+    "detect_wav.x": "corrupt audio",
+    "empty_file.mp3": "empty file",
+    "header_only.wav": "no sound",
+    "id3_comment_utf_16_double_bom.mp3": "not audio",
+    "incomplete.mp3": "not audio",
+    "invalid_sample_rate.aiff": "corrupt audio",
+    "truncated_data.wav": "truncated WAV",
+    "truncated_header.wav": "corrupt audio",
+    "zero_bytes.wav": "empty file",
+}
+
+
+class TestAudio(ModalityConformance):
+    @pytest.fixture
+    def plugin(self):
+        return Audio(rate_hz=8_000, seconds=0.4)
+
+    @pytest.fixture
+    def good(self):
+        return [
+            samples.tone("WAV"),
+            samples.tone("WAV", subtype="FLOAT", channels=2, rate_hz=44_100),
+            samples.tone("FLAC", seconds=0.2),
+            samples.tone("OGG", subtype="VORBIS"),
+            samples.tone("OGG", subtype="OPUS"),
+            samples.tone("MP3"),
+        ]
+
+    @pytest.fixture
+    def bad(self):
+        return [*samples.no_files(), samples.tone(seconds=0), samples.tone()[:-2]]
+
+
+class TestAudioInSixteenBit(TestAudio):
+    @pytest.fixture
+    def plugin(self):
+        return Audio(rate_hz=8_000, seconds=0.4, dtype="int16")
+
+
+def wav(sound, rate_hz=8_000, subtype="PCM_16"):
+    file = io.BytesIO()
+    soundfile.write(file, sound, rate_hz, format="WAV", subtype=subtype)
+    return file.getvalue()
+
+
+def noise(number, seed=0):
+    return np.random.default_rng(seed).integers(-32_768, 32_768, number, dtype=np.int16)
+
+
+def test_sixteen_bit_sound_of_the_stored_rate_is_stored_exactly():
+    sound = noise(800)
+
+    row, told = decoded(Audio(rate_hz=8_000, seconds=0.1, dtype="int16"), wav(sound))
+
+    assert told == (800, ())
+    np.testing.assert_array_equal(row, sound)
+
+
+def test_float_has_its_full_scale_at_one():
+    row, _ = decoded(Audio(rate_hz=8_000, seconds=0.1), wav(noise(800)))
+
+    np.testing.assert_array_equal(row, noise(800) / np.float32(32_768))
+
+
+def test_channels_are_averaged():
+    sound = np.array([[0.5, -0.5], [0.25, 0.75]] * 400)
+
+    row, _ = decoded(Audio(rate_hz=8_000, seconds=0.1), wav(sound, subtype="FLOAT"))
+
+    np.testing.assert_array_equal(row, [0.0, 0.5] * 400)
+
+
+@pytest.mark.parametrize("source_rate_hz", [8_000, 22_050, 44_100, 96_000])
+def test_a_tone_of_another_rate_is_the_same_tone(source_rate_hz):
+    source = samples.tone(frequency_hz=440, seconds=0.5, rate_hz=source_rate_hz, subtype="FLOAT")
+
+    row, told = decoded(Audio(rate_hz=16_000, seconds=0.5), source)
+
+    assert told == (8_000, ())
+    wanted = 0.5 * np.sin(2 * np.pi * 440 * np.arange(8_000) / 16_000)
+    np.testing.assert_allclose(row[500:-500], wanted[500:-500], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype"),
+    [("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("WAV", "PCM_24")],
+)
+def test_every_format_keeps_the_pitch_and_the_level_of_a_tone(file_format, subtype):
+    source = samples.tone(
+        file_format, subtype=subtype, frequency_hz=440, seconds=1.0, rate_hz=48_000
+    )
+
+    row, _ = decoded(Audio(rate_hz=16_000, seconds=1.0), source)
+
+    middle = row[4_000:12_000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() * 16_000 / len(middle) == pytest.approx(440, abs=2)
+    assert np.sqrt((middle**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+
+
+def test_longer_sound_is_cut_and_noted():
+    row, told = decoded(Audio(rate_hz=8_000, seconds=0.05, dtype="int16"), wav(noise(800)))
+
+    assert told == (400, ("cut",))
+    np.testing.assert_array_equal(row, noise(800)[:400])
+
+
+def test_shorter_sound_is_padded_and_noted():
+    row, told = decoded(Audio(rate_hz=8_000, seconds=0.2, dtype="int16"), wav(noise(800)))
+
+    assert told == (800, ("padded",))
+    np.testing.assert_array_equal(row[:800], noise(800))
+    assert not row[800:].any()
+
+
+@pytest.mark.parametrize("rates", [(44_100, 8_000), (8_000, 44_100)])
+def test_a_cut_does_not_change_the_sound_before_it(rates):
+    source_rate_hz, rate_hz = rates
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, source_rate_hz).astype(np.float32)
+
+    row, _ = decoded(
+        Audio(rate_hz=rate_hz, seconds=0.25), wav(sound, source_rate_hz, subtype="FLOAT")
+    )
+
+    whole = soxr.resample(sound, source_rate_hz, rate_hz, quality="HQ")
+    np.testing.assert_allclose(row, whole[: rate_hz // 4], atol=1e-5)
+
+
+def test_no_more_is_decoded_than_the_row_needs():
+    flac = samples.tone("FLAC", seconds=10, rate_hz=8_000)
+
+    _, told = decoded(Audio(rate_hz=8_000, seconds=0.5), flac[: len(flac) // 2])
+
+    assert told == (4_000, ("cut",))
+
+
+def test_a_flac_file_that_ends_early_is_refused():
+    flac = samples.tone("FLAC", seconds=10, rate_hz=8_000)
+
+    with pytest.raises(InvalidSample, match=r"truncated FLAC|corrupt audio"):
+        decoded(Audio(rate_hz=8_000, seconds=10), flac[: len(flac) // 2])
+
+
+def test_a_sample_beyond_full_scale_is_clipped_and_noted():
+    loud = wav(np.array([2.0, -2.0, 0.5, 0.0]), subtype="FLOAT")
+
+    row, told = decoded(Audio(rate_hz=8_000, seconds=0.0005, dtype="int16"), loud)
+
+    assert row.tolist() == [32_767, -32_768, 16_384, 0]
+    assert told.notes == ("clipped",)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_refused(value):
+    sound = np.zeros(100)
+    sound[42] = value
+
+    with pytest.raises(InvalidSample, match="not finite: sample 42 is"):
+        decoded(Audio(rate_hz=8_000, seconds=0.1), wav(sound, subtype="DOUBLE"))
+
+
+@pytest.mark.parametrize("rate_hz", [0, 1, 2_000_000, 0xFFFFFFFF])
+def test_an_unusable_rate_is_refused(rate_hz):
+    source = samples.tone()
+
+    with pytest.raises(InvalidSample, match=r"rate|corrupt audio"):
+        decoded(
+            Audio(rate_hz=8_000, seconds=0.1),
+            source[:24] + struct.pack("<I", rate_hz) + source[28:],
+        )
+
+
+def test_another_format_of_libsndfile_is_refused_by_name():
+    with pytest.raises(InvalidSample, match="unsupported format: AIFF; convert to WAV, FLAC"):
+        decoded(Audio(rate_hz=8_000, seconds=0.1), samples.tone("AIFF"))
+
+
+def test_less_than_one_stored_sample_is_refused_with_what_to_set():
+    with pytest.raises(ValueError, match=r"set seconds to 0\.001 or more"):
+        Audio(rate_hz=1_000, seconds=0.0001)
+
+
+def test_every_odd_sound_is_stored_or_refused_with_its_reason(data):
+    for path in sorted((data / "odd/audio").iterdir()):
+        try:
+            row, told = decoded(Audio(rate_hz=16_000, seconds=1.0), path.read_bytes())
+        except InvalidSample as verdict:
+            assert str(verdict).startswith(NOT_USABLE[path.name])
+        else:
+            assert path.name not in NOT_USABLE
+            assert np.isfinite(row).all()
+            assert told.length > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("pcm24_mono.wav", 0), ("odd_length_data.wav", 0), ("mp3_named.wav", 1e-6)],
+)
+def test_an_odd_sound_is_stored_as_soundfile_reads_it(data, name, tolerance):
+    path = data / "odd/audio" / name
+    with path.open("rb") as file:
+        sound, rate_hz = soundfile.read(file, dtype="float32")
+
+    row, told = decoded(Audio(rate_hz=rate_hz, seconds=2.0), path.read_bytes())
+
+    np.testing.assert_allclose(row[: told.length], sound, rtol=0, atol=tolerance)
+
+
+def test_a_wav_file_of_a_stream_is_read_to_its_end(data):
+    stream = data / "odd/audio/size_ffffffff.wav"
+    same = data / "odd/audio/pcm24_mono.wav"
+    plugin = Audio(rate_hz=8_000, seconds=1.0, dtype="int16")
+
+    assert decoded(plugin, stream.read_bytes())[1] == (4_301, ("padded",))
+    np.testing.assert_array_equal(
+        decoded(plugin, stream.read_bytes())[0], decoded(plugin, same.read_bytes())[0]
+    )
