@@ -74,5 +74,8 @@ onsuccess:
 
 
 onerror:
-    print("\nNot done. Each job's log lies in", f"{RESULTS}/logs; what is finished is kept.")
+    print(
+        "\nNot done. Each job's log lies in",
+        f"{RESULTS}/logs; what is finished is kept.",
+    )
     print("Mend what its `error:` line names, then run the same command again.")

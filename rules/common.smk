@@ -37,6 +37,10 @@ def as_json(spec):
     return json.dumps(spec, ensure_ascii=False, sort_keys=True)
 
 
+def results_folder(wildcards):
+    return RESULTS
+
+
 def checked(stage, wildcards):
     """The stage, if this config makes the variant that was asked for."""
     if stage is None or stage.digest[:8] != wildcards.digest:
@@ -45,7 +49,9 @@ def checked(stage, wildcards):
 
 
 def preprocessed(wildcards):
-    return checked(PLAN.preprocessed.get((wildcards.dataset, wildcards.modality)), wildcards)
+    return checked(
+        PLAN.preprocessed.get((wildcards.dataset, wildcards.modality)), wildcards
+    )
 
 
 def extracted(wildcards):
@@ -74,8 +80,108 @@ def index_plans():
 
 
 def index_datasets():
-    return [f"{RESULTS}/{dataset}/index/dataset.json" for dataset in PLAN.config.datasets]
+    return [
+        f"{RESULTS}/{dataset}/index/dataset.json" for dataset in PLAN.config.datasets
+    ]
 
 
 def model_files(name):
     return [f"{RESULTS}/{stage.folder}/{name}" for stage in PLAN.models.values()]
+
+
+# index.smk
+
+
+def made_here(dataset):
+    """Sources that a rule of this workflow makes; all others are no inputs of Snakemake's."""
+    sources = PLAN.config.datasets[dataset].source
+    return [DIGITS for source in sources if source.settings.get("path") == DIGITS]
+
+
+def scan_spec(dataset):
+    def spec(wildcards):
+        return as_json(PLAN.scan_spec(dataset))
+
+    return spec
+
+
+def index_spec(dataset):
+    def spec(wildcards):
+        return as_json(PLAN.index_spec(dataset))
+
+    return spec
+
+
+# preprocess.smk
+
+
+def preprocess_spec(wildcards):
+    stage = preprocessed(wildcards)
+    return as_json(PLAN.preprocess_spec(stage.dataset, stage.name))
+
+
+def preprocess_mem_mb(wildcards, threads):
+    return PLAN.preprocess_mb(wildcards.dataset, wildcards.modality, threads)
+
+
+def commit_preprocess_spec(wildcards):
+    return as_json(PLAN.commit_spec(preprocessed(wildcards)))
+
+
+def preprocess_receipts(wildcards):
+    return receipts(preprocessed(wildcards))
+
+
+# extract.smk
+
+
+def upstream_receipt(wildcards):
+    extracted(wildcards)
+    stage = PLAN.preprocessed[wildcards.dataset, wildcards.modality]
+    return f"{RESULTS}/{stage.folder}/receipts/part-{wildcards.part}.json"
+
+
+def extract_spec(wildcards):
+    stage = extracted(wildcards)
+    return as_json(PLAN.extract_spec(stage.dataset, stage.name))
+
+
+def extract_mem_mb(wildcards, threads):
+    return PLAN.extract_mb(wildcards.encoder, threads)
+
+
+def commit_features_spec(wildcards):
+    return as_json(PLAN.commit_spec(extracted(wildcards)))
+
+
+def features_receipts(wildcards):
+    return receipts(extracted(wildcards))
+
+
+# train.smk
+
+
+def trained(wildcards):
+    return checked(PLAN.models.get(wildcards.model), wildcards)
+
+
+def train_spec(wildcards):
+    return as_json(PLAN.train_spec(trained(wildcards).name))
+
+
+def train_inputs(wildcards):
+    stage = trained(wildcards)
+    inputs = PLAN.config.models[stage.name].inputs
+    modalities = dict.fromkeys(name.partition(".")[0] for name in inputs)
+    return [
+        f"{RESULTS}/{stage.dataset}/index/dataset.json",
+        *committed(PLAN.features[stage.dataset, name] for name in inputs),
+        *committed(PLAN.preprocessed[stage.dataset, name] for name in modalities),
+    ]
+
+
+# report.smk
+
+
+def report_spec(wildcards):
+    return as_json({"config": config})

@@ -42,8 +42,9 @@ rule evaluate:
         runtime="1h",
     params:
         spec=train_spec,
+        results=results_folder,
     shell:
         r"""
-        sampan evaluate --spec {params.spec:q} --results {RESULTS:q} --threads {threads} \
+        sampan evaluate --spec {params.spec:q} --results {params.results:q} --threads {threads} \
             --memory-mb {resources.mem_mb} 2>{log:q}
         """

@@ -7,29 +7,6 @@ out  results/{dataset}/features/{modality}.{encoder}@{digest}/
 """
 
 
-def upstream_receipt(wildcards):
-    extracted(wildcards)
-    stage = PLAN.preprocessed[wildcards.dataset, wildcards.modality]
-    return f"{RESULTS}/{stage.folder}/receipts/part-{wildcards.part}.json"
-
-
-def extract_spec(wildcards):
-    stage = extracted(wildcards)
-    return as_json(PLAN.extract_spec(stage.dataset, stage.name))
-
-
-def extract_mem_mb(wildcards, threads):
-    return PLAN.extract_mb(wildcards.encoder, threads)
-
-
-def commit_features_spec(wildcards):
-    return as_json(PLAN.commit_spec(extracted(wildcards)))
-
-
-def features_receipts(wildcards):
-    return receipts(extracted(wildcards))
-
-
 rule extract:
     input:
         upstream_receipt,
@@ -48,10 +25,11 @@ rule extract:
         gpu=0,
     params:
         spec=extract_spec,
+        results=results_folder,
     shell:
         r"""
         sampan extract --receipt {output.receipt:q} --part {wildcards.part:q} \
-            --spec {params.spec:q} --results {RESULTS:q} --threads {threads} \
+            --spec {params.spec:q} --results {params.results:q} --threads {threads} \
             --memory-mb {resources.mem_mb} --gpus {resources.gpu} 2>{log:q}
         """
 
@@ -70,7 +48,8 @@ rule commit_features:
         "../envs/sampan.yaml"
     params:
         spec=commit_features_spec,
+        results=results_folder,
     shell:
         r"""
-        sampan commit --spec {params.spec:q} --results {RESULTS:q} --receipts {input:q} 2>{log:q}
+        sampan commit --spec {params.spec:q} --results {params.results:q} --receipts {input:q} 2>{log:q}
         """

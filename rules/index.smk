@@ -9,27 +9,6 @@ out  results/{dataset}/index/plan/part-{part}.json                    where a pa
 Written out for each dataset, since the number of partitions and modalities is the config's.
 """
 
-
-def made_here(dataset):
-    """Sources that a rule of this workflow makes; all others are no inputs of Snakemake's."""
-    sources = PLAN.config.datasets[dataset].source
-    return [DIGITS for source in sources if source.settings.get("path") == DIGITS]
-
-
-def scan_spec(dataset):
-    def spec(wildcards):
-        return as_json(PLAN.scan_spec(dataset))
-
-    return spec
-
-
-def index_spec(dataset):
-    def spec(wildcards):
-        return as_json(PLAN.index_spec(dataset))
-
-    return spec
-
-
 for dataset in PLAN.config.datasets:
 
     rule:
@@ -56,9 +35,10 @@ for dataset in PLAN.config.datasets:
             runtime="4h",
         params:
             spec=scan_spec(dataset),
+            results=results_folder,
         shell:
             r"""
-            sampan scan --spec {params.spec:q} --results {RESULTS:q} \
+            sampan scan --spec {params.spec:q} --results {params.results:q} \
                 --threads {threads} --memory-mb {resources.mem_mb} 2>{log:q}
             """
 
@@ -86,9 +66,10 @@ for dataset in PLAN.config.datasets:
             runtime="1h",
         params:
             spec=index_spec(dataset),
+            results=results_folder,
         shell:
             r"""
-            sampan index --spec {params.spec:q} --results {RESULTS:q} \
+            sampan index --spec {params.spec:q} --results {params.results:q} \
                 --part {wildcards.part:q} 2>{log:q}
             """
 
@@ -113,8 +94,9 @@ for dataset in PLAN.config.datasets:
             "../envs/sampan.yaml"
         params:
             spec=scan_spec(dataset),
+            results=results_folder,
         shell:
             r"""
-            sampan commit --spec {params.spec:q} --results {RESULTS:q} \
+            sampan commit --spec {params.spec:q} --results {params.results:q} \
                 --receipts {input:q} 2>{log:q}
             """

@@ -10,23 +10,6 @@ out  results/{dataset}/preprocess/{modality}@{digest}/
 """
 
 
-def preprocess_spec(wildcards):
-    stage = preprocessed(wildcards)
-    return as_json(PLAN.preprocess_spec(stage.dataset, stage.name))
-
-
-def preprocess_mem_mb(wildcards, threads):
-    return PLAN.preprocess_mb(wildcards.dataset, wildcards.modality, threads)
-
-
-def commit_preprocess_spec(wildcards):
-    return as_json(PLAN.commit_spec(preprocessed(wildcards)))
-
-
-def preprocess_receipts(wildcards):
-    return receipts(preprocessed(wildcards))
-
-
 rule preprocess_part:
     input:
         f"{RESULTS}/{{dataset}}/index/receipts/{{modality}}/part-{{part}}.json",
@@ -44,10 +27,11 @@ rule preprocess_part:
         runtime="1h",
     params:
         spec=preprocess_spec,
+        results=results_folder,
     shell:
         r"""
         sampan preprocess --receipt {output.receipt:q} --part {wildcards.part:q} \
-            --spec {params.spec:q} --results {RESULTS:q} \
+            --spec {params.spec:q} --results {params.results:q} \
             --threads {threads} --memory-mb {resources.mem_mb} 2>{log:q}
         """
 
@@ -66,7 +50,8 @@ rule commit_preprocess:
         "../envs/sampan.yaml"
     params:
         spec=commit_preprocess_spec,
+        results=results_folder,
     shell:
         r"""
-        sampan commit --spec {params.spec:q} --results {RESULTS:q} --receipts {input:q} 2>{log:q}
+        sampan commit --spec {params.spec:q} --results {params.results:q} --receipts {input:q} 2>{log:q}
         """

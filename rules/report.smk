@@ -6,10 +6,6 @@ out  results/report.html
 """
 
 
-def report_spec(wildcards):
-    return as_json({"config": config})
-
-
 rule report:
     input:
         index_datasets(),
@@ -28,7 +24,8 @@ rule report:
         "../envs/sampan.yaml"
     params:
         spec=report_spec,
+        results=results_folder,
     shell:
         r"""
-        sampan report --spec {params.spec:q} --results {RESULTS:q} --out {output:q} 2>{log:q}
+        sampan report --spec {params.spec:q} --results {params.results:q} --out {output:q} 2>{log:q}
         """

@@ -10,25 +10,6 @@ out  results/models/{model}@{digest}/
 """
 
 
-def trained(wildcards):
-    return checked(PLAN.models.get(wildcards.model), wildcards)
-
-
-def train_spec(wildcards):
-    return as_json(PLAN.train_spec(trained(wildcards).name))
-
-
-def train_inputs(wildcards):
-    stage = trained(wildcards)
-    inputs = PLAN.config.models[stage.name].inputs
-    modalities = dict.fromkeys(name.partition(".")[0] for name in inputs)
-    return [
-        f"{RESULTS}/{stage.dataset}/index/dataset.json",
-        *committed(PLAN.features[stage.dataset, name] for name in inputs),
-        *committed(PLAN.preprocessed[stage.dataset, name] for name in modalities),
-    ]
-
-
 rule train:
     input:
         train_inputs,
@@ -49,8 +30,9 @@ rule train:
         gpu=0,
     params:
         spec=train_spec,
+        results=results_folder,
     shell:
         r"""
-        sampan train --spec {params.spec:q} --results {RESULTS:q} --threads {threads} \
+        sampan train --spec {params.spec:q} --results {params.results:q} --threads {threads} \
             --memory-mb {resources.mem_mb} --gpus {resources.gpu} 2>{log:q}
         """

@@ -5,6 +5,7 @@ One task a shard. Workers are threads of this process, or nanny processes with o
 die alone; everything is bound to loopback. Nothing here knows what a task does.
 """
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,14 @@ from sampan.errors import ConfigError
 Task = TypeVar("Task")
 Workers = Literal["threads", "processes", "one"]
 
-log = logging.getLogger(__name__)
+THREADS = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *("NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "GOTO_NUM_THREADS"),
+)
+LOOPBACK = "127.0.0.1:0"
+"""For Dask's HTTP servers, which cannot be switched off and listen to everyone by default."""
+RESTART_SECONDS = 120
+"""For a worker that died to be there again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,10 @@ class Grant:
                 f"{what}: needs {memory_mb:,} MB of memory with {self.threads} threads; granted: "
                 f"{self.memory_mb:,} MB; raise mem_mb of this rule or lower its threads"
             )
+
+    def workers(self, kind: Workers) -> int:
+        """Processes that share the grant."""
+        return self.threads if kind == "processes" else 1
 
     def device(self, wanted: str) -> str:
         """The device for an encoder or a model: a granted GPU that torch cannot use is an error."""
@@ -66,25 +78,44 @@ class Outcome:
 
 
 class Pool:
-    """Runs tasks on a cluster and hands back each outcome as it comes."""
+    """
+    Runs tasks on a cluster and hands back each outcome as it comes.
 
-    def __init__(self, client: Any) -> None:
+    No more tasks are handed out than there are threads, so that a worker that dies takes only the
+    task with it that killed it.
+    """
+
+    def __init__(self, client: Any, *, workers: int, threads: int) -> None:
         self._client = client
+        self._workers = workers
+        self._threads = threads
 
     def run(self, work: Callable[[Task], Any], tasks: Iterable[Task]) -> Iterator[Outcome]:
         from distributed import KilledWorker, as_completed
 
-        pending = {self._client.submit(work, task, pure=False, retries=0): task for task in tasks}
-        for future in as_completed(list(pending)):
-            task = pending.pop(future)
-            fault = future.exception() if future.status == "error" else None
+        waiting = iter(tasks)
+        running: dict[Any, Task] = {}
+        futures = as_completed()
+
+        def start(count: int) -> None:
+            for task in itertools.islice(waiting, count):
+                future = self._client.submit(work, task, pure=False, retries=0)
+                running[future] = task
+                futures.add(future)
+
+        start(self._threads)
+        for future in futures:
+            task = running.pop(future)
+            fault = future.exception()
             if isinstance(fault, KilledWorker):
-                yield Outcome(task, fault=WorkerDied(str(fault)))
+                self._client.wait_for_workers(self._workers, timeout=RESTART_SECONDS)
+                outcome = Outcome(task, fault=WorkerDied(str(fault)))
             elif fault is not None:
-                yield Outcome(task, fault=fault)
+                outcome = Outcome(task, fault=fault.with_traceback(future.traceback()))
             else:
-                yield Outcome(task, future.result())
-            future.release()
+                outcome = Outcome(task, future.result())
+            start(1)
+            yield outcome
 
 
 @contextmanager
@@ -92,23 +123,20 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
     """
     A pool on the grant: `threads` in this process, `processes` of one thread, or `one` process.
 
-    BLAS, OpenMP and torch get one thread in each worker of the first two, and all of the grant in
-    the last.
+    BLAS, OpenMP and torch get one thread in each of `processes`, and all of the grant in `one`. In
+    `threads` they keep what they were given when this process loaded them.
     """
     import dask
     from distributed import Client, LocalCluster
 
-    count = 1 if workers == "one" else grant.threads
-    per_worker = grant.threads if workers == "one" else 1
-    threads = {
-        name: str(per_worker)
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    }
-    settings = {
+    processes = grant.workers(workers)
+    threads = 1 if workers == "one" else grant.threads
+    settings: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.work-stealing": False,
-        "distributed.scheduler.worker-saturation": 1.0,
-        "distributed.nanny.pre-spawn-environ": threads,
+        "distributed.scheduler.worker-ttl": None,  # a decoder may hold the interpreter's lock
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
@@ -119,18 +147,36 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
     quiet.setLevel(logging.ERROR)
     in_process = workers == "threads"
     with (
+        _environment(dict.fromkeys(THREADS, str(grant.threads if workers == "one" else 1))),
         dask.config.set(settings),
         LocalCluster(
-            n_workers=1 if in_process else count,
-            threads_per_worker=count if in_process else 1,
+            n_workers=processes,
+            threads_per_worker=threads // processes,
             processes=not in_process,
             protocol="inproc://" if in_process else "tcp://",
             host=None if in_process else "127.0.0.1",
-            dashboard_address=None,
-            memory_limit=0 if in_process else f"{grant.memory_mb // count} MB",
+            dashboard_address=LOOPBACK,
+            worker_dashboard_address=LOOPBACK,
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=0 if in_process else f"{grant.memory_mb // processes} MB",
             local_directory=os.environ.get("TMPDIR"),
             silence_logs=logging.CRITICAL,
         ) as local,
         Client(local) as client,
     ):
-        yield Pool(client)
+        yield Pool(client, workers=processes, threads=threads)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Variables for the workers: Dask's own settings yield to those that are set already."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,7 +1,7 @@
 """Count the rows of an index, a batch at a time: splits, labels, and rows that cannot be used."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,14 +97,22 @@ class Census:
         """(sample) of numeric labels, NaN where there is none."""
         return np.concatenate([np.zeros(0), *self._values]) if self.numeric else None
 
-    def examples(self, most: int) -> dict[int, str | None]:
-        """Row → split: early rows of each split in turn, labels not shown yet before others."""
+    def examples(
+        self, most: int, faults: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None
+    ) -> dict[int, str | None]:
+        """
+        Row → split: early rows of each split in turn, labels not shown yet before others.
+
+        Rows for which `faults` (sample) → (sample) counts less come first.
+        """
         pools = {split: list(pool) for split, pool in self._pools.items()}
+        rows = np.array([row for pool in pools.values() for row, _ in pool], np.int64)
+        wrong = dict(zip(rows.tolist(), faults(rows).tolist() if faults else rows * 0, strict=True))
         chosen: dict[int, str | None] = {}
         shown: Counter[str | None] = Counter()
         while len(chosen) < most and any(pools.values()):
             for split in [name for name in NAMES if pools[name]][: most - len(chosen)]:
-                best = min(pools[split], key=lambda found: (shown[found[1]], found[0]))
+                best = min(pools[split], key=lambda it: (wrong[it[0]], shown[it[1]], it[0]))
                 pools[split].remove(best)
                 shown[best[1]] += 1
                 chosen[best[0]] = split

@@ -61,6 +61,15 @@ class Examples:
         dims = stage.layout.arrays[stage.layout.main].spec.dims
         return shown(values, dims, stage.about["made_with"]["modality"].get("rate_hz"))
 
+    def faults(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(sample): in how many modalities each row is not valid."""
+        found = np.zeros(len(rows), np.int64)
+        for stage in self.stages.values():
+            there = rows < stage.rows
+            found += ~there
+            found[there] += ~stage.reader("valid").take(rows[there])
+        return found
+
     def digest(self, modality: str, row: int) -> bytes:
         """Of the source bytes: equal just where the content is equal."""
         found: bytes = self.stages[modality].reader("digest").rows(row, row + 1)[0].tobytes()

@@ -1,8 +1,8 @@
 """
 Find the samples that kill their worker: each is tried in a process that may die.
 
-The child, `python -m sampan.steps.isolate`, works through a shard's rows and prints each row before
-it is touched. When it dies, the last row it printed is the culprit, and a new child goes on behind
+The child, `python -m sampan.steps.isolate`, works through a shard's rows and names each row before
+it is touched. When it dies, the last row it named is the culprit, and a new child goes on without
 it.
 """
 
@@ -13,10 +13,16 @@ import resource
 import signal
 import subprocess
 import sys
+import traceback
 from dataclasses import asdict, replace
 
 from sampan.steps.limits import CPU_SECONDS
 from sampan.steps.shards import ShardTask
+
+OUT_OF_MEMORY = 117
+"""Exit status of the child for a row that wants more memory than a worker has."""
+DASK_MB = 100
+"""What Dask takes in a worker, and not in the child."""
 
 REASONS = {
     signal.SIGSEGV: "crashed its decoder: segmentation fault",
@@ -39,12 +45,16 @@ def culprits(task: ShardTask, memory_mb: int) -> dict[int, str]:
             return found
         if row is None:
             raise RuntimeError(f"the process that looks for a fatal sample ended with {code}")
-        ended = signal.Signals(-code) if code < 0 else None
-        found[row] = (
-            REASONS.get(ended, f"killed its decoder: {ended.name}")
-            if ended is not None
-            else f"ended its decoder: exit status {code}"
-        )
+        found[row] = _reason(code, memory_mb)
+
+
+def _reason(code: int, memory_mb: int) -> str:
+    if code == OUT_OF_MEMORY:
+        return f"needs too much memory: more than the {memory_mb:,} MB of a worker"
+    if code > 0:
+        return f"ended its decoder: exit status {code}"
+    ended = signal.Signals(-code)
+    return REASONS.get(ended, f"killed its decoder: {ended.name}")
 
 
 def _run_child(task: ShardTask, memory_mb: int) -> tuple[int | None, int]:
@@ -67,15 +77,22 @@ def _run_child(task: ShardTask, memory_mb: int) -> tuple[int | None, int]:
 
 
 def _main() -> None:
+    rows = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a decoder prints goes to the log
     value = json.loads(sys.stdin.read())
     value["poison"] = tuple((row, reason) for row, reason in value["poison"])
     task = ShardTask(**value)
-    limit = int(sys.argv[1]) * 2**20
+    limit = max(DASK_MB, int(sys.argv[1]) * 95 // 100 - DASK_MB) * 10**6
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     step = importlib.import_module(f"sampan.steps.{task.step}")
-    for row in step.probe(task):
-        print(row, flush=True)
+    try:
+        for row in step.probe(task):
+            print(row, file=rows, flush=True)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    except Exception:  # kills no process: the worker meets it too, and its job ends with it
+        traceback.print_exc()
 
 
 if __name__ == "__main__":

@@ -3,18 +3,21 @@ What preprocess and extract share: tasks, the ledger of an attempt, fatal sample
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sampan.compute import Grant, Pool, WorkerDied, Workers, cluster
 from sampan.errors import DataError
 from sampan.steps import job
+from sampan.store.durable import patiently
 from sampan.store.ledger import Attempt, Record
 from sampan.store.partition import Partition, category
 
-DEATHS_ALLOWED = 3
+ROUNDS = 3
+"""How often a shard is tried whose worker dies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,8 @@ class ShardTask:
     def poison_dict(self) -> dict[int, str]:
         return dict(self.poison)
 
-    def __hash__(self) -> int:
-        return hash((self.shard, self.key))
+    def __str__(self) -> str:
+        return f"{self.step} rows {self.first:,} to {self.stop - 1:,}"
 
 
 def make_shards(
@@ -51,13 +54,15 @@ def make_shards(
     Run the tasks, appending a record for each shard that is durable.
 
     A shard whose worker died is searched for the samples that killed it and made again without
-    them. The first other fault ends the job, once the shards that are done are recorded.
+    them; one that storage keeps from being read or written is tried again while patience lasts. The
+    first other fault ends the job.
     """
     name = f"{tasks[0].step} {job.stage_of(tasks[0].spec['stage']).variant}"
     job.log.info(
         "%s part %d: %d shards to make, %d adopted",
         name, partition.part, len(tasks), len(partition.done),
     )  # fmt: skip
+    memory_mb = grant.memory_mb // grant.workers(workers)
     start = time.monotonic()
     total = sum(task.stop - task.first for task in tasks)
     with (
@@ -65,16 +70,15 @@ def make_shards(
         cluster(grant, workers) as pool,
         job.progress(name, total) as progress,
     ):
-        left: Iterable[ShardTask] = tasks
-        for _ in range(DEATHS_ALLOWED):
+        left = _round(partition, attempt, pool, tasks, work, progress)
+        for _ in range(ROUNDS - 1):
+            left = [_without_culprits(task, memory_mb) for task in left]
             left = _round(partition, attempt, pool, left, work, progress)
-            if not left:
-                break
-            left = [_without_culprits(task, grant) for task in left]
-        else:
+        if left:
             raise DataError(
-                f"{name}: the worker died again and again at rows "
-                + ", ".join(f"{task.first:,}–{task.stop - 1:,}" for task in left)
+                f"{name}: workers died {ROUNDS} times at rows "
+                + ", ".join(f"{task.first:,} to {task.stop - 1:,}" for task in left)
+                + "; no single sample kills one; raise mem_mb of this rule, or see the log"
             )
     seconds = time.monotonic() - start
     job.log.info(
@@ -87,29 +91,37 @@ def _round(
     partition: Partition,
     attempt: Attempt,
     pool: Pool,
-    tasks: Iterable[ShardTask],
+    tasks: Sequence[ShardTask],
     work: Callable[[ShardTask], Record],
     progress: job.Progress,
 ) -> list[ShardTask]:
     """Run the tasks once; those whose worker died come back."""
     died: list[ShardTask] = []
-    for outcome in pool.run(work, tasks):
+    for outcome in pool.run(partial(_patiently, work), tasks):
         if isinstance(outcome.fault, WorkerDied):
             died.append(outcome.task)
         elif outcome.fault is not None:
             raise outcome.fault
         else:
-            attempt.append(outcome.result)
+            patiently(
+                partial(attempt.append, outcome.result),
+                outcome.task.patience_seconds,
+                str(attempt.path),
+            )
             partition.done[outcome.task.shard] = outcome.result
             progress.add(outcome.result.rows)
     return died
 
 
-def _without_culprits(task: ShardTask, grant: Grant) -> ShardTask:
+def _patiently(work: Callable[[ShardTask], Record], task: ShardTask) -> Record:
+    return patiently(partial(work, task), task.patience_seconds, str(task))
+
+
+def _without_culprits(task: ShardTask, memory_mb: int) -> ShardTask:
     from sampan.steps.isolate import culprits
 
     job.log.warning("a worker died at rows %d to %d; looking for why", task.first, task.stop - 1)
-    found = culprits(task, grant.memory_mb // grant.threads)
+    found = culprits(task, memory_mb)
     for row, reason in found.items():
         job.log.warning("row %d %s", row, reason)
     return replace(task, poison=tuple((task.poison_dict() | found).items()))

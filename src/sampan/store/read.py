@@ -3,8 +3,8 @@ Read rows of sharded arrays through memory maps.
 
 The index of every shard is checked against its CRC-32C and the file's size when it is opened; the
 payload is not (`sampan verify --deep` does). A shard that is missing, damaged or shorter than the
-rows asked for is a `StorageError`, never fill values. Only for arrays that sampan wrote: raw chunks, one
-along each axis but `sample`.
+rows asked for is a `StorageError`, never fill values. Only for arrays that sampan wrote: raw
+chunks, one along each axis but `sample`.
 """
 
 import mmap
