@@ -184,4 +184,6 @@ def train_inputs(wildcards):
 
 
 def report_spec(wildcards):
-    return as_json({"config": config})
+    return json.dumps(
+        {"config": config}, ensure_ascii=False
+    )  # in the order it was written

@@ -36,7 +36,7 @@ rule evaluate:
         f"{RESULTS}/benchmarks/models/evaluate/{{model}}@{{digest}}.tsv"
     conda:
         "../envs/sampan.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4096,
         runtime="1h",

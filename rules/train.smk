@@ -23,7 +23,7 @@ rule train:
         f"{RESULTS}/benchmarks/models/train/{{model}}@{{digest}}.tsv"
     conda:
         "../envs/sampan.yaml"
-    threads: 4
+    threads: 1  # a small head on stored features is slower on several threads
     resources:
         mem_mb=4096,
         runtime="4h",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from sampan import __version__
 from sampan.errors import SampanError
+from sampan.store.durable import PASSING
 
 RULES = {
     "digits": "make the digits dataset: images, captions and tones",
@@ -51,6 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as fault:
+        if fault.errno not in PASSING:
+            raise
+        print(f"error: {fault.filename or args.verb}: {fault.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return 130

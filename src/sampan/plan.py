@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sampan import plugins
-from sampan.config.dataset import DatasetSettings, ModalityEntry
+from sampan.config.dataset import ModalityEntry
 from sampan.config.load import parse
 from sampan.config.root import Config, ModelSettings
 from sampan.config.split import SplitSettings
 from sampan.errors import ConfigError
+from sampan.refusals import plugin_faults
 
 MASTER_MB = 400
 """A step's own process: Python, Arrow, the Dask scheduler."""
@@ -62,39 +63,17 @@ class Plan:
     config: Config
 
     def __post_init__(self) -> None:
-        faults: list[str] = []
-        for name, dataset in self.config.datasets.items():
-            for number, source in enumerate(dataset.source):
-                _gather(faults, "sources", source.settings, f"datasets.{name}.source.{number}")
-            for modality, entry in dataset.modalities.items():
-                where = f"datasets.{name}.modalities.{modality}"
-                _gather(faults, "modalities", entry.settings, where)
-            faults += self._mismatches(name, dataset)
-        for encoder, settings in self.config.encoders.items():
-            _gather(faults, "encoders", settings.settings, f"encoders.{encoder}")
-        if faults:
+        if faults := plugin_faults(self.config.model_dump()):
             raise ConfigError(faults)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Plan":
-        """The plan of a config that is not typed yet."""
-        return cls(parse(values))
-
-    def _mismatches(self, name: str, dataset: DatasetSettings) -> list[str]:
-        """Encoders that take another kind of modality than the one they are given."""
-        faults = []
-        for modality, encoders in dataset.features.items():
-            for encoder in encoders:
-                kind = self.config.encoders[encoder].kind
-                if kind not in plugins.kinds("encoders"):
-                    continue
-                takes = plugins.plugin_class("encoders", kind).kinds
-                if dataset.modalities[modality].kind not in takes:
-                    faults.append(
-                        f"datasets.{name}.features.{modality}: {encoder} ({kind}) takes "
-                        f"{' or '.join(takes)}; {modality} is {dataset.modalities[modality].kind}"
-                    )
-        return faults
+        """The plan of a config as it was read; all its faults, and its plug-ins', at once."""
+        try:
+            config = parse(values)
+        except ConfigError as fault:
+            raise ConfigError([*fault.faults, *plugin_faults(values)]) from None
+        return cls(config)
 
     # Names ------------------------------------------------------------------------------------
 
@@ -152,7 +131,9 @@ class Plan:
         } | _when_set(rows_per_shard=entry.rows_per_shard)
 
     def _model_identity(self, model: ModelSettings) -> dict[str, Any]:
-        dataset = self.config.datasets[model.dataset]
+        columns = dict(self.config.datasets[model.dataset].columns)
+        if model.task not in ("classify", "regress"):
+            columns.pop("label", None)
         return {
             "step": "train",
             "revision": plugins.REVISIONS["train"],
@@ -163,7 +144,7 @@ class Plan:
             }
             | {"task": model.task},
             "inputs": {name: self.features[model.dataset, name].digest for name in model.inputs},
-            "columns": dict(dataset.columns),
+            "columns": columns,
             "split": _changed(self.split(model)),
         }
 
@@ -267,15 +248,6 @@ def encoder_mb(plugin: plugins.Encoder, threads: int) -> int:
     return MASTER_MB + workers * (WORKER_MB + -(-plugin.memory_bytes() // 2**20))
 
 
-def _gather(
-    faults: list[str], group: plugins.Group, settings: Mapping[str, Any], where: str
-) -> None:
-    try:
-        plugins.make(group, settings, where)
-    except ConfigError as fault:
-        faults += fault.faults
-
-
 def _preprocess_identity(entry: ModalityEntry) -> dict[str, Any]:
     plugin = plugins.make("modalities", entry.settings, entry.kind)
     return {
@@ -283,7 +255,9 @@ def _preprocess_identity(entry: ModalityEntry) -> dict[str, Any]:
         "revision": plugins.REVISIONS["preprocess"],
         "modality": plugins.identity("modalities", entry.kind, plugin),
         "column": entry.column,
-    } | _when_set(rows_per_shard=entry.rows_per_shard, cell=entry.cell)
+    } | _when_set(
+        rows_per_shard=entry.rows_per_shard, cell=None if entry.cell == plugin.cell else entry.cell
+    )
 
 
 def _when_set(**values: Any) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import SchemaError
 
+from sampan.config.dataset import EncoderEntry, ModalityEntry, Section, SourceEntry
 from sampan.config.faults import faults_of
 from sampan.errors import ConfigError, PluginError
 
@@ -150,9 +152,25 @@ class Source(Protocol):
         ...
 
 
+ENTRIES: Mapping[Group, type[Section]] = {
+    "sources": SourceEntry,
+    "modalities": ModalityEntry,
+    "encoders": EncoderEntry,
+}
+"""What the config says of a plug-in beside the plug-in's own settings."""
+
+
 @cache
 def _entry_points(group: Group) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"sampan.{group}")}
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"sampan.{group}"):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise PluginError(
+                f"two {group} are of kind {point.name!r}: {other.value} and {point.value}; "
+                "remove one of the packages"
+            )
+    return found
 
 
 def kinds(group: Group) -> list[str]:
@@ -174,6 +192,11 @@ def plugin_class(group: Group, kind: str) -> type[Any]:
         raise PluginError(f"{group} {kind!r} ({point.value}) does not load: {fault}") from fault
     if not dataclasses.is_dataclass(loaded):
         raise PluginError(f"{group} {kind!r} ({point.value}) is no dataclass")
+    if getattr(loaded, "__pydantic_config__", {}).get("extra") != "forbid":
+        raise PluginError(
+            f"{group} {kind!r} ({point.value}) would ignore unknown settings in silence; "
+            'it needs __pydantic_config__ = {"extra": "forbid"}'
+        )
     return loaded
 
 
@@ -183,31 +206,42 @@ def make(group: Group, settings: Mapping[str, Any], where: str) -> Any:
     """
     kind = str(settings.get("kind"))
     try:
-        found = plugin_class(group, kind)
+        adapter = _adapter(group, kind)
     except PluginError as fault:
         raise ConfigError([f"{where}: {line}" for line in fault.faults]) from fault
     values = {name: value for name, value in settings.items() if name != "kind"}
     try:
-        return _adapter(found).validate_python(values)
+        return adapter.validate_python(values)
     except ValidationError as fault:
-        raise ConfigError(faults_of(fault, where)) from None
+        lines = faults_of(fault, values, lambda: settings_schema(group, kind), where)
+        raise ConfigError(lines) from None
 
 
-def _adapter(found: type[Any]) -> TypeAdapter[Any]:
-    if found not in _ADAPTERS:
-        _ADAPTERS[found] = TypeAdapter(found)
-    return _ADAPTERS[found]
-
-
-_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+@cache
+def _adapter(group: Group, kind: str) -> TypeAdapter[Any]:
+    found = plugin_class(group, kind)
+    try:
+        return TypeAdapter(found)
+    except (PydanticUserError, SchemaError, NameError) as fault:
+        raise PluginError(
+            f"{group} {kind!r} ({found.__module__}): pydantic cannot check its settings: {fault}"
+        ) from fault
 
 
 def settings_schema(group: Group, kind: str) -> dict[str, Any]:
-    """JSON schema of a plug-in's settings, with `kind`."""
-    schema = _adapter(plugin_class(group, kind)).json_schema()
-    schema["properties"] = {"kind": {"const": kind}} | schema.get("properties", {})
-    schema["required"] = ["kind", *schema.get("required", [])]
-    return schema
+    """JSON schema of a config's entry for a plug-in: the plug-in's settings, and the entry's."""
+    entry = ENTRIES[group].model_json_schema()
+    own = _adapter(group, kind).json_schema()
+    properties = entry["properties"] | own.get("properties", {}) | {"kind": {"const": kind}}
+    found = {
+        "type": "object",
+        "title": kind,
+        "description": own.get("description", ""),
+        "properties": properties,
+        "required": sorted({*entry["required"], *own.get("required", [])}),
+        "additionalProperties": False,
+    }
+    return found | ({"$defs": own["$defs"]} if "$defs" in own else {})
 
 
 def identity(group: Group, kind: str, plugin: Any) -> dict[str, Any]:
@@ -217,8 +251,9 @@ def identity(group: Group, kind: str, plugin: Any) -> dict[str, Any]:
     Fields whose metadata says `{"identity": False}` (a path, a batch size) are left out. Our own
     plug-ins count by the revision in `REVISIONS`, a user's by the digest of its module's source.
     """
+    values = _adapter(group, kind).dump_python(plugin, mode="json")
     changed = {
-        field.name: getattr(plugin, field.name)
+        field.name: values[field.name]
         for field in dataclasses.fields(plugin)
         if field.metadata.get("identity", True) and getattr(plugin, field.name) != default_of(field)
     }

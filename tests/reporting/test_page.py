@@ -232,3 +232,14 @@ def test_all_samples_valid_but_one_in_a_million_is_not_rounded_to_all() -> None:
     page = Page(render(dataclasses.replace(demo_report(), datasets=[dataset])))
 
     assert "> 99.9 %" in page.text
+
+
+def test_what_an_encoder_refused_stands_in_the_quarantine_under_its_name() -> None:
+    refused = Reason(reason="not finite", count=2, examples=[Rejected(key="row-17", cell="")])
+    demo = demo_dataset()
+    feature = dataclasses.replace(demo.features[0], reasons=[refused])
+    dataset = dataclasses.replace(demo, modalities=[], features=[feature])
+
+    page = Page(render(dataclasses.replace(demo_report(), datasets=[dataset])))
+
+    assert "image.hog not finite 2 row-17" in page.text

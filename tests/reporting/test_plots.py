@@ -170,3 +170,21 @@ def test_a_scatter_of_many_points_says_how_many_it_draws() -> None:
     assert str(figure.svg).count("h0") == POINTS
     assert "2,000 of 10,000 samples are drawn" in figure.note
     assert "within 0.250 of" in figure.title
+
+
+def test_a_matrix_of_some_of_the_labels_does_not_pass_for_all_of_them() -> None:
+    counts = np.array([[5, 1], [0, 7]])
+
+    figure = confusion_matrix(Confusion(labels=["a", "b"], counts=counts, of=1000))
+
+    assert figure.title == "The 2 labels of 1,000 that are confused most"
+
+
+def test_labels_of_one_size_have_no_smallest_and_no_largest() -> None:
+    labels = [LabelCount(label=name, splits={"train": 3}) for name in "ab"]
+
+    figure = label_bars(labels, {"train": 6}, "label")
+
+    assert figure is not None
+    assert figure.title == "2 labels, 3 samples each"
+    assert "largest" not in figure.note

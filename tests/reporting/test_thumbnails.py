@@ -51,6 +51,15 @@ def test_a_tone_is_brightest_at_its_frequency() -> None:
     assert level.max() == pytest.approx(1)
 
 
+def test_a_tone_stands_out_of_steady_noise() -> None:
+    time = np.arange(4000) / 8000
+    noise = np.random.default_rng(0).normal(0, 1, time.size)
+    level = spectrogram(np.sin(2 * np.pi * 1000 * time) + noise)
+
+    assert (level == 0).mean() >= 0.5
+    assert level[round(1000 / 8000 * 256)].mean() > 0.8
+
+
 @pytest.mark.parametrize(
     "samples",
     [

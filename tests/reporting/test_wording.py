@@ -10,7 +10,9 @@ from sampan.reporting.wording import (
     direction_of,
     duration,
     headline,
+    in_order,
     interval,
+    is_share,
     listed,
     metric_name,
     metric_value,
@@ -128,3 +130,23 @@ def test_a_long_text_is_cut_and_its_length_told() -> None:
 def test_joiners_and_line_ends_stay_while_overrides_are_written_out() -> None:
     assert visible("👩🏽‍🏫\n\té") == "👩🏽‍🏫\n\té"
     assert visible("a\u202eb\x07") == "a\\u202eb\\u0007"
+
+
+def test_labels_that_are_numbers_come_by_value_and_before_words() -> None:
+    assert in_order(["ten", "10", "9", "-1.5", "nan", "Ada"]) == [
+        "-1.5", "9", "10", "Ada", "nan", "ten",
+    ]  # fmt: skip
+
+
+def test_recall_within_a_batch_is_a_share_with_a_name_of_its_own() -> None:
+    assert metric_name("batch_recall_at_1") == "batch recall@1"
+    assert is_share("batch_recall_at_1")
+
+
+def test_a_recall_that_chance_alone_reaches_is_no_headline() -> None:
+    metrics = [
+        Metric(name=f"image→word/recall_at_{k}", value=1, low=1, high=1, chance=min(k / 10, 1))
+        for k in (1, 5, 10)
+    ]
+
+    assert [metric.name for metric in headline(metrics)] == ["image→word/recall_at_1"]

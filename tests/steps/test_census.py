@@ -114,3 +114,12 @@ def test_there_are_no_more_examples_than_rows() -> None:
     found.count(0, batch(2, splits=["test", "test"]))
 
     assert found.examples(10) == {0: "test", 1: "test"}
+
+
+def test_rows_that_are_valid_throughout_are_shown_before_others() -> None:
+    found = given()
+    found.count(0, batch(40, splits=["train", "test"] * 20))
+
+    chosen = found.examples(4, lambda rows: (rows < 30).astype(np.int64))
+
+    assert chosen == {30: "train", 31: "test", 32: "train", 33: "test"}

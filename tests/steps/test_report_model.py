@@ -5,8 +5,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
-from sampan.steps.report_model import CLASSES_DRAWN, confusion_of, history_of, metrics_of
+from sampan.config.split import SplitSettings
+from sampan.steps.report_model import (
+    CLASSES_DRAWN,
+    confusion_of,
+    history_of,
+    metrics_of,
+    split_in_words,
+)
 
 VALUE = {"value": 0.5, "low": 0.4, "high": 0.6}
 
@@ -64,3 +72,16 @@ def test_of_many_classes_those_that_are_confused_most_are_kept(tmp_path: Path) -
     places = [list(found.labels).index(f"class-{number}") for number in ("007", "150", "199")]
     assert found.counts[places[1], places[0]] == 9
     assert found.counts[places[2], places[1]] == 4
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        (SplitSettings(test=0.3, seed=1), "validation 0.1, test 0.3, seed 1"),
+        (SplitSettings(validation=0.2, test=("theo", "jan")),
+         "validation 0.2, test theo + jan, seed 0"),
+        (SplitSettings(column="fold"), "column fold"),
+    ],
+)  # fmt: skip
+def test_a_split_is_said_in_words(split: SplitSettings, words: str) -> None:
+    assert split_in_words(split) == words

@@ -1,19 +1,39 @@
 """The `datasets` section."""
 
-from collections import Counter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from sampan.config.split import SplitSettings
 
 NAME = r"^[a-z][a-z0-9-]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 
-RESERVED_MODALITIES = frozenset(
-    {"key", "root", "reason", "label", "group", "split", "columns", "sample", "valid", "length"}
-    | {"digest"}
-)
+
+def not_one_of(*reserved: str) -> AfterValidator:
+    """Refuse names that mean something else in a results folder."""
+
+    def check(name: str) -> str:
+        if name in reserved:
+            raise ValueError(f"this name is reserved; so are: {', '.join(sorted(reserved))}")
+        return name
+
+    return AfterValidator(check)
+
+
+ModalityName = Annotated[
+    Name,
+    not_one_of(
+        "columns", "digest", "group", "key", "label", "length", "reason", "root", "sample", "split",
+        "valid",
+    ),
+]  # fmt: skip
+
+
+def _check_rows_per_job(rows: int) -> int:
+    if rows % 64 and rows not in (8, 16, 32):
+        raise ValueError(f"{rows:,} is no multiple of 64 rows; set {-(-rows // 64) * 64}")
+    return rows
 
 
 class Section(BaseModel):
@@ -82,7 +102,7 @@ class DatasetSettings(Section):
     """Row order is the order of this list; new data is a new entry at the end."""
     capacity: Annotated[int, Field(ge=1)]
     """Rows at most; partitions = capacity / rows_per_job."""
-    rows_per_job: Annotated[int, Field(ge=8)]
+    rows_per_job: Annotated[int, Field(ge=8), AfterValidator(_check_rows_per_job)]
     """Rows of one partition, which is one job of each stage; a multiple of 64, or 8, 16 or 32."""
     on_duplicate: Literal["error", "quarantine", "trust"] = "error"
     """What a key that repeats, or is empty, means; `trust` does not look."""
@@ -92,7 +112,7 @@ class DatasetSettings(Section):
     """Column of the source; a group never straddles splits."""
     split: SplitSettings = SplitSettings()
     """Train, validation and test."""
-    modalities: Annotated[dict[Name, ModalityEntry], Field(min_length=1)]
+    modalities: Annotated[dict[ModalityName, ModalityEntry], Field(min_length=1)]
     """Views of a sample, by name."""
     features: dict[Name, list[Name]] = Field(default_factory=dict)
     """For each modality, the encoders to run over it."""
@@ -106,33 +126,3 @@ class DatasetSettings(Section):
         """Index column → source column, of those that are not a modality's."""
         named = {"label": self.label, "group": self.group, "split": self.split.column}
         return {name: column for name, column in named.items() if column is not None}
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        faults = []
-        if self.rows_per_job % 64 and self.rows_per_job not in (8, 16, 32):
-            better = -(-self.rows_per_job // 64) * 64
-            faults.append(
-                f"rows_per_job: {self.rows_per_job:,} is no multiple of 64 rows; set {better}"
-            )
-        if taken := sorted(RESERVED_MODALITIES & set(self.modalities)):
-            faults.append(f"modalities: these names are reserved: {', '.join(taken)}")
-        for name, entry in self.modalities.items():
-            rows = entry.rows_per_shard
-            if rows is not None and (rows & (rows - 1) or self.rows_per_job % rows):
-                faults.append(
-                    f"modalities.{name}.rows_per_shard: {rows:,} must be a power of two "
-                    f"that divides rows_per_job: {self.rows_per_job:,}"
-                )
-        for modality, encoders in self.features.items():
-            if modality not in self.modalities:
-                faults.append(
-                    f"features.{modality}: no such modality; there are: "
-                    f"{', '.join(self.modalities)}"
-                )
-            for encoder, times in Counter(encoders).items():
-                if times > 1:
-                    faults.append(f"features.{modality}: {encoder} is listed {times} times")
-        if faults:
-            raise ValueError("\n".join(faults))
-        return self

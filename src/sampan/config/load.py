@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from sampan.config.faults import faults_of
+from sampan.config.references import reference_faults
 from sampan.config.root import Config
 from sampan.errors import ConfigError
 
@@ -15,32 +16,43 @@ T = TypeVar("T")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice."""
+    """SafeLoader that remembers the keys that are given twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(stream)
+        self.faults: list[str] = []
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
                 continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                mark = key_node.start_mark
-                raise ConfigError(f"{mark.name}:{mark.line + 1}: {key!r} is set twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+            name, line = key.start_mark.name, key.start_mark.line + 1
+            if key.value in seen:
+                self.faults.append(
+                    f"{name}:{line}: {key.value!r} is set twice, first in line {seen[key.value]}"
+                )
+            seen.setdefault(key.value, line)
+        return node
 
 
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:
         with path.open(encoding="utf-8") as file:
-            found = _Loader(file).get_single_data()
+            loader = _Loader(file)
+            found = loader.get_single_data()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{path}: cannot be read: {fault}") from fault
     except yaml.YAMLError as fault:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(fault).split())}") from fault
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply") from None
+    if loader.faults:
+        raise ConfigError(loader.faults)
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: a mapping is expected; found {type(found).__name__}")
     return found
@@ -48,10 +60,14 @@ def read(path: Path) -> dict[str, Any]:
 
 def parse(values: Mapping[str, Any]) -> Config:
     """The typed config, or one `ConfigError` with all faults."""
+    faults = reference_faults(values)
     try:
-        return Config.model_validate(dict(values))
+        config = Config.model_validate(dict(values))
     except ValidationError as fault:
-        raise ConfigError(faults_of(fault)) from None
+        faults = faults_of(fault, values, Config.model_json_schema) + faults
+    if faults:
+        raise ConfigError(faults)
+    return config
 
 
 def load(path: Path) -> Config:
@@ -60,7 +76,8 @@ def load(path: Path) -> Config:
 
 def parse_as(kind: type[T], values: Any, where: str = "") -> T:
     """One section's settings from the JSON that a job was given."""
+    adapter = TypeAdapter(kind)
     try:
-        return TypeAdapter(kind).validate_python(values)
+        return adapter.validate_python(values)
     except ValidationError as fault:
-        raise ConfigError(faults_of(fault, where)) from None
+        raise ConfigError(faults_of(fault, values, adapter.json_schema, where)) from None

@@ -52,10 +52,10 @@ def label_bars(labels: Sequence[LabelCount], splits: Mapping[str, int], name: st
     largest = max(labels, key=lambda row: sum(row.splits.values()))
     smallest = min(labels, key=lambda row: sum(row.splits.values()))
     few, many = sum(smallest.splits.values()), sum(largest.splits.values())
-    title = f"{count(len(labels), name)}, {few:,} to {many:,} samples each"
-    note = (
-        f"Smallest: {smallest.label}; largest: {largest.label}. Coloured by split, as in the table."
-    )
+    spread = count(few, "sample") if few == many else f"{few:,} to {many:,} samples"
+    title = f"{count(len(labels), name)}, {spread} each"
+    ends = f"Smallest: {smallest.label}; largest: {largest.label}. " if few < many else ""
+    note = f"{ends}Coloured by split, as in the table."
     return Figure(title, drawing(WIDTH, height, title, *marks), note)
 
 

@@ -158,9 +158,22 @@ def in_order(labels: Iterable[str]) -> list[str]:
 
 
 def headline(metrics: Sequence[Metric]) -> list[Metric]:
-    """The metrics to name first: accuracy, R², or recall@10 of each direction."""
-    for last in ("accuracy", "r2", "recall_at_10"):
+    """
+    The metrics to name first: accuracy, R², or one recall of each direction.
+
+    That is recall@10, unless there are so few items that chance alone reaches a half.
+    """
+    for last in ("accuracy", "r2"):
         chosen = [metric for metric in metrics if metric.name.rpartition("/")[2] == last]
         if chosen:
             return chosen
-    return list(metrics[:1])
+    recalls: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        if metric.name.rpartition("/")[2].startswith("recall_at_"):
+            recalls.setdefault(direction_of(metric.name), []).append(metric)
+    return [_telling(found) for found in recalls.values()] or list(metrics[:1])
+
+
+def _telling(recalls: Sequence[Metric]) -> Metric:
+    ordered = sorted(recalls, key=lambda metric: int(metric.name.rpartition("_")[2]))
+    return next((metric for metric in reversed(ordered) if (metric.chance or 0) < 0.5), ordered[0])

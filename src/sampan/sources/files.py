@@ -42,9 +42,13 @@ class SampleFiles:
                     raise InvalidSample(
                         f"file too large: {size:,} bytes; max_bytes is {self.max_bytes:,}"
                     )
-                data = file.read()
+                data = file.read(self.max_bytes + 1)
+            if len(data) > self.max_bytes:
+                raise InvalidSample(f"file too large: above max_bytes, {self.max_bytes:,}")
         except (FileNotFoundError, NotADirectoryError):
             self._refuse_if_storage_is_gone(path)
+            if "\\" in path.name:
+                raise InvalidSample("missing file: folders are parted by /, not by \\") from None
             raise InvalidSample("missing file") from None
         except IsADirectoryError:
             raise InvalidSample("a folder, not a file") from None
@@ -67,9 +71,12 @@ class SampleFiles:
 
 
 def missing_folders(files: SampleFiles, cells: list[tuple[int, str]]) -> bool:
-    """Whether the folders of these missing files are missing as well, or hold nothing at all."""
+    """Whether folders of these missing files are missing too, hold nothing, or cannot be read."""
     folders = {(files.roots[source] / _relative(cell)).parent for source, cell in cells}
-    return any(not folder.is_dir() or not any(folder.iterdir()) for folder in folders)
+    try:
+        return any(not folder.is_dir() or not any(folder.iterdir()) for folder in folders)
+    except OSError:
+        return True
 
 
 def _relative(cell: str) -> PurePosixPath:

@@ -1,21 +1,19 @@
 """Tables: CSV, JSON Lines and Parquet, read in a stream."""
 
-import csv
 import glob
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import IO, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Len
 
 from sampan.errors import DataError
 from sampan.plugins import Cells
-
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
+from sampan.sources.lines import Row, csv_rows, jsonl_rows
+from sampan.sources.parquet import parquet_batches
 
 FORMATS = {
     ".csv": "csv",
@@ -24,7 +22,6 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-LONGEST_CELL = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,26 +40,44 @@ class Table:
     format: Literal["csv", "jsonl", "parquet"] | None = None
     """By default what the file's name says."""
     where: dict[str, str | int | bool] = field(default_factory=dict)
-    """Only the rows whose columns have these values."""
+    """Only the rows whose columns have these values; rows that cannot be parsed are kept."""
     root: str | None = None
     """Folder that paths in the cells are relative to; by default the table's."""
     delimiter: Annotated[str, Len(1, 1)] | None = None
     """Of CSV; by default a comma, or a tab for .tsv."""
     encoding: str = "utf-8"
-    """Of CSV and JSON Lines."""
+    """Of CSV and JSON Lines; one in which a line feed is one byte."""
+
+    def __post_init__(self) -> None:
+        try:
+            plain = "\n".encode(self.encoding) == b"\n"
+        except LookupError:
+            raise ValueError(
+                f"encoding: {self.encoding!r} is unknown; set one such as utf-8 or latin-1"
+            ) from None
+        if not plain:
+            raise ValueError(
+                f"encoding: in {self.encoding!r} a line feed is not one byte; convert the table to "
+                "UTF-8, where a byte order mark is dropped"
+            )
 
     def files(self) -> list[Path]:
-        found = (
-            sorted(glob.glob(self.path), key=_natural) if _is_pattern(self.path) else [self.path]
-        )
+        found = [self.path]
+        if _is_pattern(self.path):
+            found = sorted(glob.glob(self.path, recursive=True), key=_natural)
         if not found:
             raise DataError(
                 f"{self.path}: no file matches; paths are relative to the working folder"
             )
-        for path in map(Path, found):
-            if not path.is_file():
-                raise DataError(f"{path}: no such table; paths are relative to the working folder")
-        return [Path(path) for path in found]
+        paths = [Path(path) for path in found]
+        if missing := [path for path in paths if not path.is_file()]:
+            raise DataError(
+                [
+                    f"{path}: no such table; paths are relative to the working folder"
+                    for path in missing
+                ]
+            )
+        return paths
 
     def root_of(self, file: Path) -> Path:
         return Path(self.root) if self.root is not None else file.parent
@@ -86,11 +101,12 @@ class Table:
         kind = self._format(file)
         wanted = tuple(dict.fromkeys((self.key, *columns, *self.where)))
         if kind == "parquet":
-            yield from self._parquet(file, wanted, start, rows)
+            for first, found in parquet_batches(file, wanted, start, rows):
+                yield from self._parquet(first, found, columns)
         else:
             with file.open("rb") as raw:
-                read = self._csv if kind == "csv" else self._jsonl
-                yield from self._batches(read(file, raw, wanted, start), columns, rows)
+                found_rows = self._rows(file, raw, kind, wanted, start)
+                yield from self._text(found_rows, wanted, columns, rows)
 
     def _format(self, file: Path) -> str:
         kind = self.format or FORMATS.get(file.suffix.lower())
@@ -98,192 +114,70 @@ class Table:
             raise DataError(f"{file}: unknown format; set format: csv, jsonl or parquet")
         return kind
 
-    def _batches(
-        self,
-        found: Iterator[tuple[int, dict[str, Any] | str]],
-        columns: tuple[str, ...],
-        rows: int,
+    def _rows(
+        self, file: Path, raw: IO[bytes], kind: str, wanted: tuple[str, ...], start: int
+    ) -> Iterator[Row]:
+        if kind == "jsonl":
+            found = jsonl_rows(file, raw, wanted, start, encoding=self.encoding)
+        else:
+            delimiter = self.delimiter or ("\t" if file.suffix.lower() == ".tsv" else ",")
+            found = csv_rows(file, raw, wanted, start, encoding=self.encoding, delimiter=delimiter)
+        if not self.where:
+            return found
+        conditions = [(wanted.index(name), value) for name, value in self.where.items()]
+        return (
+            (offset, row)
+            for offset, row in found
+            if isinstance(row, str)
+            or all(_equals(row[place], value) for place, value in conditions)
+        )
+
+    def _text(
+        self, found: Iterator[Row], wanted: tuple[str, ...], columns: tuple[str, ...], rows: int
     ) -> Iterator[Cells]:
-        batch = Cells([], {name: [] for name in columns}, [], [])
-        for offset, row in found:
-            if isinstance(row, dict) and not self._is_wanted(row):
-                continue
-            if isinstance(row, str) and self.where:
-                continue
-            if isinstance(row, dict) and not all(map(_is_text, row.values())):
-                row = f"not {self.encoding}: set the source's encoding, or convert the table"
-            reason = row if isinstance(row, str) else None
-            cells = {} if isinstance(row, str) else row
-            batch.keys.append(_key(cells.get(self.key)))
-            batch.reasons.append(reason)
-            batch.offsets.append(offset)
-            for name in columns:
-                batch.columns[name].append(cells.get(name))
-            if len(batch.keys) == rows:
-                yield batch
-                batch = Cells([], {name: [] for name in columns}, [], [])
-        if batch.keys:
-            yield batch
-
-    def _is_wanted(self, row: dict[str, Any]) -> bool:
-        return all(str(row.get(name)) == str(value) for name, value in self.where.items())
-
-    def _csv(
-        self, file: Path, raw: IO[bytes], wanted: tuple[str, ...], start: int
-    ) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        csv.field_size_limit(LONGEST_CELL)
-        delimiter = self.delimiter or ("\t" if file.suffix.lower() == ".tsv" else ",")
-        lines = _Lines(raw, self.encoding)
-        names = next(csv.reader(lines, delimiter=delimiter, strict=True), [])
-        places = _places(file, names, wanted)
-        if start:
-            lines.seek(start)
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        while True:
-            offset = lines.offset
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as fault:
-                yield offset, f"unreadable row: {fault}"
-                continue
-            if not row:
-                continue
-            if len(row) != len(names):
-                yield offset, f"ragged row: {len(row)} cells, the header has {len(names)}"
-            else:
-                yield offset, {name: row[place] for name, place in places.items()}
-
-    def _jsonl(
-        self, file: Path, raw: IO[bytes], wanted: tuple[str, ...], start: int
-    ) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        lines = _Lines(raw, self.encoding)
-        if start:
-            lines.seek(start)
-        seen: set[str] = set()
-        while True:
-            offset = lines.offset
-            line = next(lines, None)
-            if line is None:
-                break
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as fault:
-                yield offset, f"not JSON: {fault}"
-                continue
-            if not isinstance(row, dict):
-                yield offset, f"not a JSON object: {type(row).__name__}"
-                continue
-            if not start and len(seen) < len(wanted):
-                seen.update(name for name in wanted if name in row)
-            yield offset, {name: row.get(name) for name in wanted}
-        if seen and (missing := [name for name in wanted if name not in seen]):
-            raise DataError(f"{file}: no row has the column {', '.join(missing)}")
+        blank = (None,) * len(wanted)
+        while batch := list(islice(found, rows)):
+            reasons = [row if isinstance(row, str) else None for _, row in batch]
+            cells = [blank if isinstance(row, str) else row for _, row in batch]
+            by_name = dict(zip(wanted, map(list, zip(*cells, strict=True)), strict=True))
+            yield Cells(
+                list(map(_key, by_name[self.key])),
+                {name: by_name[name] for name in columns},
+                reasons,
+                [offset for offset, _ in batch],
+            )
 
     def _parquet(
-        self, file: Path, wanted: tuple[str, ...], start: int, rows: int
+        self, first: int, found: dict[str, list[Any]], columns: tuple[str, ...]
     ) -> Iterator[Cells]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.ParquetFile(file)
-        except pa.ArrowInvalid as fault:
-            raise DataError(f"{file}: not Parquet: {fault}") from None
-        _places(file, table.schema_arrow.names, wanted)
-        for offset, batch in _parquet_batches(table, wanted, start, rows):
-            columns = {name: batch.column(name).to_pylist() for name in wanted}
-            kept = [
-                i
-                for i in range(batch.num_rows)
-                if self._is_wanted({name: columns[name][i] for name in self.where})
-            ]
-            if kept:
-                yield Cells(
-                    [_key(columns[self.key][i]) for i in kept],
-                    {name: [values[i] for i in kept] for name, values in columns.items()},
-                    [None] * len(kept),
-                    [offset + i for i in kept],
-                )
-
-
-class _Lines:
-    """Decoded lines of a binary file, with the byte offset of the next one."""
-
-    def __init__(self, raw: IO[bytes], encoding: str) -> None:
-        self._raw = raw
-        self._encoding = encoding
-        mark = raw.read(3)
-        self.offset = 3 if mark == b"\xef\xbb\xbf" else 0
-        raw.seek(self.offset)
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        line = self._raw.readline()
-        if not line:
-            raise StopIteration
-        self.offset += len(line)
-        return line.decode(self._encoding, "surrogateescape")
-
-    def seek(self, offset: int) -> None:
-        self._raw.seek(offset)
-        self.offset = offset
-
-
-def _parquet_batches(
-    table: "pq.ParquetFile", wanted: tuple[str, ...], start: int, rows: int
-) -> Iterator[tuple[int, Any]]:
-    """Record batches from row `start` on, with the row number of their first row."""
-    at = 0
-    for group in range(table.num_row_groups):
-        size = table.metadata.row_group(group).num_rows
-        if at + size > start:
-            skip = max(0, start - at)
-            offset = at
-            for batch in table.iter_batches(rows, row_groups=[group], columns=list(wanted)):
-                if skip >= batch.num_rows:
-                    skip -= batch.num_rows
-                elif batch.num_rows:
-                    yield offset + skip, batch.slice(skip)
-                    skip = 0
-                offset += batch.num_rows
-        at += size
-
-
-def _places(file: Path, names: list[str], wanted: tuple[str, ...]) -> dict[str, int]:
-    """Column → its place; `DataError` where one is missing or there twice."""
-    faults = [
-        f"{file}: no column {name!r}; there are: {', '.join(names) or 'none'}"
-        if names.count(name) == 0
-        else f"{file}: {names.count(name)} columns are called {name!r}"
-        for name in wanted
-        if names.count(name) != 1
-    ]
-    if faults:
-        raise DataError(faults)
-    return {name: names.index(name) for name in wanted}
+        kept = list(range(len(found[self.key])))
+        for name, value in self.where.items():
+            kept = [i for i in kept if _equals(found[name][i], value)]
+        if kept:
+            yield Cells(
+                [_key(found[self.key][i]) for i in kept],
+                {name: [found[name][i] for i in kept] for name in columns},
+                [None] * len(kept),
+                [first + i for i in kept],
+            )
 
 
 def _key(value: Any) -> str:
-    return "" if value is None else str(value)
+    return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _is_text(value: Any) -> bool:
-    """Whether a cell can be written as UTF-8: no bytes that did not decode, no lone surrogate."""
-    if not isinstance(value, str) or value.isascii():
-        return True
-    return not any("\ud800" <= sign <= "\udfff" for sign in value)
+def _equals(cell: Any, value: str | int | bool) -> bool:
+    """Whether a cell holds a value, as it is written; `true` and `True` are the same."""
+    if isinstance(value, bool):
+        return _key(cell).lower() == str(value).lower()
+    return _key(cell) == str(value)
 
 
 def _is_pattern(path: str) -> bool:
     return any(sign in path for sign in "*?[") and not Path(path).exists()
 
 
-def _natural(path: str) -> list[tuple[int, str]]:
+def _natural(path: str) -> tuple[list[tuple[int, str]], str]:
     """Sort key under which part-10 follows part-9."""
-    return [(int(text), "") if text.isdigit() else (-1, text) for text in re.split(r"(\d+)", path)]
+    parts = re.split(r"(\d+)", path)
+    return [(int(text), "") if i % 2 else (-1, text) for i, text in enumerate(parts)], path

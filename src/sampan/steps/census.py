@@ -107,7 +107,9 @@ class Census:
         """
         pools = {split: list(pool) for split, pool in self._pools.items()}
         rows = np.array([row for pool in pools.values() for row, _ in pool], np.int64)
-        wrong = dict(zip(rows.tolist(), faults(rows).tolist() if faults else rows * 0, strict=True))
+        wrong = dict(
+            zip(rows.tolist(), faults(rows).tolist() if faults else [0] * len(rows), strict=True)
+        )
         chosen: dict[int, str | None] = {}
         shown: Counter[str | None] = Counter()
         while len(chosen) < most and any(pools.values()):

@@ -2,24 +2,25 @@
 Look at a config and the first samples of every source, before any job runs.
 
 Reports what would fail (missing tables, columns, files, too small a capacity, weights that do not
-fit), and what would be made: rows, partitions, bytes and the names of the variants.
+fit), and what would be made: rows, partitions, bytes and the names of the variants. Tables are read
+to their end to count the rows; nothing is written.
 """
 
 import argparse
-import itertools
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from sampan import plugins
 from sampan.config.dataset import DatasetSettings, ModalityEntry
-from sampan.config.load import load
+from sampan.config.load import read
 from sampan.errors import DataError, InvalidSample, SampanError
 from sampan.plan import Plan
-from sampan.plugins import Cells, Modality, Source
+from sampan.plugins import Cells, Encoder, Modality, Source
 from sampan.sources.files import SampleFiles
+from sampan.steps.index import stored
 from sampan.steps.ls import megabytes
+from sampan.steps.scan import capacity_fault
+from sampan.store.durable import patiently
 
 SAMPLES = 16
 
@@ -35,78 +36,124 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    plan = Plan(load(args.config))
+    plan = Plan.parse(read(args.config))
     faults: list[str] = []
-    warnings: list[str] = []
     for name, dataset in plan.config.datasets.items():
-        rows = _check_sources(name, dataset, args.samples, faults, warnings)
-        faults += _check_encoders(name, dataset, plan)
-        print("\n".join(_would_make(name, dataset, plan, rows)))
+        check = DatasetCheck(name, dataset, plan, args.samples)
+        print("\n".join(check.would_make()))
+        for warning in check.warnings:
+            print(f"warning: {warning}")
+        faults += check.faults
     for model, stage in plan.models.items():
-        task = plan.config.models[model].task
-        print(f"model {stage.variant}: {task} from {', '.join(plan.config.models[model].inputs)}")
-    for warning in warnings:
-        print(f"warning: {warning}")
+        settings = plan.config.models[model]
+        print(f"model {stage.variant}: {settings.task} from {', '.join(settings.inputs)}")
     if faults:
         raise DataError(faults)
     print(f"{args.config}: nothing that would fail was found")
 
 
-def _check_sources(
-    name: str, dataset: DatasetSettings, samples: int, faults: list[str], warnings: list[str]
-) -> int | None:
-    """Rows of all sources; None where they cannot be counted."""
-    rows = 0
-    columns = tuple(
-        dict.fromkeys([*dataset.columns.values(), *(e.column for e in dataset.modalities.values())])
-    )
-    for number, entry in enumerate(dataset.source):
-        where = f"datasets.{name}.source.{number}"
-        source: Source = plugins.make("sources", entry.settings, where)
-        try:
-            for file in source.files():
-                head = _head(source, file, columns, samples)
-                warnings += _try_cells(name, dataset, source.root_of(file), head)
-                rows += sum(len(cells.keys) for cells in source.read(file, ()))
-        except SampanError as fault:
-            faults += [f"{where}: {line}" for line in fault.faults]
-            return None
-    if rows > dataset.capacity:
-        jobs = math.ceil(rows / dataset.rows_per_job)
-        faults.append(
-            f"datasets.{name}: {rows:,} samples exceed capacity: {dataset.capacity}; set capacity: "
-            f"{jobs * dataset.rows_per_job} ({jobs} jobs of {dataset.rows_per_job:,} rows)"
+class DatasetCheck:
+    """What one dataset's sources, modalities and encoders would do."""
+
+    def __init__(self, name: str, dataset: DatasetSettings, plan: Plan, samples: int) -> None:
+        self.name, self.dataset, self.plan, self.samples = name, dataset, plan, samples
+        self.modalities: dict[str, Modality] = {
+            modality: plugins.make("modalities", entry.settings, modality)
+            for modality, entry in dataset.modalities.items()
+        }
+        self.faults: list[str] = []
+        self.warnings: list[str] = []
+        counts = [self._source(number) for number in range(len(dataset.source))]
+        self.rows = None if None in counts else sum(count or 0 for count in counts)
+        """Of all sources; None where they cannot be counted."""
+        if self.rows is not None:
+            fault = capacity_fault(plan.scan_spec(name), self.rows)
+            self.faults += [fault] if fault else []
+        self._encoders()
+
+    def would_make(self) -> Iterator[str]:
+        """A line for the dataset and one for each variant."""
+        import numpy as np
+
+        yield (
+            f"dataset {self.name}: {'unknown' if self.rows is None else f'{self.rows:,}'} rows of "
+            f"{self.dataset.capacity:,}, {self.dataset.partitions} partitions of "
+            f"{self.dataset.rows_per_job:,} rows"
         )
-    return rows
+        for modality, plugin in self.modalities.items():
+            spec = plugin.array()
+            row = int(np.dtype(spec.dtype).itemsize * np.prod(spec.shape, dtype=np.int64))
+            size = "" if self.rows is None else f", {megabytes(row * self.rows)}"
+            shape = " × ".join(map(str, spec.shape))
+            stage = self.plan.preprocessed[self.name, modality]
+            yield f"  {stage.folder}: {shape} {spec.dtype}{size}"
+        for (dataset, _), stage in self.plan.features.items():
+            if dataset == self.name:
+                yield f"  {stage.folder}"
+
+    def _source(self, number: int) -> int | None:
+        """Rows of one source; tries the first samples of each of its files."""
+        where = f"datasets.{self.name}.source.{number}"
+        source: Source = plugins.make("sources", self.dataset.source[number].settings, where)
+        entries = self.dataset.modalities.values()
+        columns = dict.fromkeys(
+            [*self.dataset.columns.values(), *(entry.column for entry in entries)]
+        )
+        try:
+            return patiently(lambda: self._count(source, tuple(columns)), 0, where)
+        except SampanError as fault:
+            self.faults += [
+                line if line.startswith(where) else f"{where}: {line}" for line in fault.faults
+            ]
+            return None
+
+    def _count(self, source: Source, columns: tuple[str, ...]) -> int:
+        rows = 0
+        for file in source.files():
+            head = next(source.read(file, columns, rows=self.samples), None)
+            if head is not None:
+                self._samples(source.root_of(file), head)
+            counted = () if source.stamp(file) else columns
+            rows += sum(len(cells.keys) for cells in source.read(file, counted))
+        return rows
+
+    def _samples(self, root: Path, head: Cells) -> None:
+        """Tries these samples; a fault where none is valid, a warning where some are not."""
+        for modality, entry in self.dataset.modalities.items():
+            plugin = self.modalities[modality]
+            files = SampleFiles([root], plugin.max_bytes, patience_seconds=0)
+            bad = []
+            cells = head.columns[entry.column]
+            for key, cell, reason in zip(head.keys, cells, head.reasons, strict=True):
+                try:
+                    if reason:
+                        raise InvalidSample(reason)
+                    _decode(plugin, entry, files, stored(cell))
+                except InvalidSample as verdict:
+                    bad.append(f"{key or 'no key'}: {verdict}")
+            if bad:
+                fatal = len(bad) == len(cells) and entry.max_invalid < 1
+                (self.faults if fatal else self.warnings).append(
+                    f"datasets.{self.name}.modalities.{modality}: {len(bad)} of the first "
+                    f"{len(cells)} samples are not valid, such as {bad[0]}"
+                )
+
+    def _encoders(self) -> None:
+        for modality, encoders in self.dataset.features.items():
+            for name in encoders:
+                settings = self.plan.config.encoders[name].settings
+                try:
+                    encoder: Encoder = plugins.make("encoders", settings, f"encoders.{name}")
+                    found = encoder.check(self.modalities[modality])
+                except SampanError as fault:
+                    found = list(fault.faults)
+                where = f"datasets.{self.name}.features.{modality}: {name}"
+                self.faults += [f"{where}: {line}" for line in found]
 
 
-def _head(source: Source, file: Path, columns: tuple[str, ...], samples: int) -> Cells:
-    found = next(iter(source.read(file, columns, rows=samples)), None)
-    return found or Cells([], {name: [] for name in columns}, [], [])
-
-
-def _try_cells(name: str, dataset: DatasetSettings, root: Path, head: Cells) -> Iterator[str]:
-    """A warning for each of the first samples that could not be used."""
-    for modality, entry in dataset.modalities.items():
-        plugin: Modality = plugins.make("modalities", entry.settings, modality)
-        files = SampleFiles([root], plugin.max_bytes, patience_seconds=0)
-        cells = head.columns[entry.column]
-        bad = []
-        for key, cell, reason in zip(head.keys, cells, head.reasons, strict=True):
-            try:
-                if reason:
-                    raise InvalidSample(reason)
-                _decode(plugin, entry, files, cell)
-            except InvalidSample as verdict:
-                bad.append(f"{key}: {verdict}")
-        if bad:
-            yield (
-                f"datasets.{name}.modalities.{modality}: {len(bad)} of the first {len(cells)} "
-                f"samples are not valid, such as {bad[0]}"
-            )
-
-
-def _decode(plugin: Modality, entry: ModalityEntry, files: SampleFiles, cell: Any) -> None:
+def _decode(
+    plugin: Modality, entry: ModalityEntry, files: SampleFiles, cell: str | bytes | None
+) -> None:
     import numpy as np
 
     if cell is None or cell == "":
@@ -114,43 +161,8 @@ def _decode(plugin: Modality, entry: ModalityEntry, files: SampleFiles, cell: An
     if isinstance(cell, bytes):
         data = cell
     elif (entry.cell or plugin.cell) == "path":
-        data = files.read(0, str(cell))
+        data = files.read(0, cell)
     else:
-        data = str(cell).encode()
+        data = cell.encode()
     spec = plugin.array()
     plugin.decode(data, np.zeros(spec.shape, spec.dtype))
-
-
-def _check_encoders(name: str, dataset: DatasetSettings, plan: Plan) -> list[str]:
-    found = []
-    for modality, encoders in dataset.features.items():
-        stored = plugins.make("modalities", dataset.modalities[modality].settings, modality)
-        for encoder in encoders:
-            settings = plan.config.encoders[encoder].settings
-            where = f"datasets.{name}.features.{modality}: {encoder}"
-            try:
-                faults = plugins.make("encoders", settings, f"encoders.{encoder}").check(stored)
-            except SampanError as fault:
-                faults = list(fault.faults)
-            found += [f"{where}: {line}" for line in faults]
-    return found
-
-
-def _would_make(name: str, dataset: DatasetSettings, plan: Plan, rows: int | None) -> list[str]:
-    import numpy as np
-
-    known = "unknown" if rows is None else f"{rows:,}"
-    lines = [
-        f"dataset {name}: {known} rows of {dataset.capacity:,}, {dataset.partitions} partitions "
-        f"of {dataset.rows_per_job:,} rows"
-    ]
-    for (owner, modality), stage in plan.preprocessed.items():
-        if owner == name:
-            plugin = plugins.make("modalities", dataset.modalities[modality].settings, modality)
-            spec = plugin.array()
-            row = int(np.dtype(spec.dtype).itemsize * np.prod(spec.shape, dtype=np.int64))
-            size = "" if rows is None else f", {megabytes(row * rows)}"
-            shape = " × ".join(map(str, spec.shape))
-            lines.append(f"  {stage.folder}: {shape} {spec.dtype}{size}")
-    stages = [stage for (owner, _), stage in plan.features.items() if owner == name]
-    return list(itertools.chain(lines, (f"  {stage.folder}" for stage in stages)))

@@ -8,6 +8,7 @@ content in the target modality are one item.
 import argparse
 import io
 import platform
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
 from sampan.steps import job
 from sampan.steps.samples import Samples
-from sampan.store.durable import write_bytes, write_json
+from sampan.store.durable import patiently, write_bytes, write_json
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
 
 NEAREST = 5
+SCORES_AT_ONCE = 2**22
 PACKAGES = ("numpy", "torch", "transformers", "scikit-image", "scikit-learn", "zarr", "snakemake")
 
 
@@ -34,12 +36,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    evaluate(args.spec, args.results, job.grant_of(args))
+    work = partial(evaluate, args.spec, args.results, job.grant_of(args))
+    patiently(work, args.patience_seconds, "evaluate")
 
 
 def evaluate(spec: dict[str, Any], results: Path, grant: Grant) -> None:
     """Write the predictions, the metrics and the card of a trained model."""
     samples = Samples(spec, results)
+    grant.need(samples.memory_mb(), f"evaluate {samples.stage.variant}")
     roles = _roles_of(samples)
     test = np.flatnonzero(roles == "test").astype(np.int64)
     columns: dict[str, Any] = {"row": test, "key": list(samples.keys[test])}
@@ -67,7 +71,13 @@ def _roles_of(samples: Samples) -> NDArray[np.object_]:
     """(sample), as training wrote them: evaluation takes no sample that training has seen."""
     import pyarrow.parquet as pq
 
-    found = pq.read_table(samples.folder / "samples.parquet", columns=["role"])["role"].to_pylist()
+    path = samples.folder / "samples.parquet"
+    try:
+        found = pq.read_table(path, columns=["role"])["role"].to_pylist()
+    except FileNotFoundError:
+        raise StorageError(f"{path}: is missing; train the model first") from None
+    except (OSError, ValueError) as fault:
+        raise StorageError(f"{path}: cannot be read: {fault}") from fault
     if len(found) != samples.rows:
         raise StorageError(
             f"{samples.folder}: trained on an index of {len(found):,} rows, now there are "
@@ -120,21 +130,33 @@ def _retrieval(
         found = {
             name.partition(".")[0]: samples.features[name].take(test) for name in settings.inputs
         }
+    measured = retrieval.retrieval_metrics(
+        found, contents, resamples=settings.bootstrap, seed=settings.seed
+    )
     predicted: dict[str, Any] = {}
     for source in found:
         for target in found:
             if source == target:
                 continue
             ids = contents[target]
-            near, scores = retrieval.nearest(found[source], found[target], ids, count=NEAREST)
+            near, scores = _nearest(found[source], found[target], ids)
             name = f"{source}→{target}"
             predicted[f"{name}/rank"] = retrieval.ranks(found[source], found[target], ids)
             predicted[f"{name}/nearest"] = [list(map(int, test[row])) for row in near]
             predicted[f"{name}/scores"] = [list(map(float, row)) for row in scores]
-    measured = retrieval.retrieval_metrics(
-        found, contents, resamples=settings.bootstrap, seed=settings.seed
-    )
     return measured, predicted, {"chance": retrieval.chance(contents)}
+
+
+def _nearest(
+    queries: NDArray[np.float32], targets: NDArray[np.float32], contents: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(query, item) the best items of every query and their cosines, some queries at a time."""
+    height = max(1, SCORES_AT_ONCE // max(1, len(targets)))
+    blocks = [
+        retrieval.nearest(queries[top : top + height], targets, contents, count=NEAREST)
+        for top in range(0, len(queries), height)
+    ]
+    return np.concatenate([b[0] for b in blocks]), np.concatenate([b[1] for b in blocks])
 
 
 def _card(

@@ -7,20 +7,20 @@ gives no finite embedding.
 
 import argparse
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan import plan, plugins
 from sampan.compute import Grant
-from sampan.errors import ConfigError, StorageError
+from sampan.errors import ConfigError, PluginError, StorageError
 from sampan.plugins import ArraySpec, Encode, Encoder, Modality
 from sampan.steps import job
 from sampan.steps.limits import cpu_seconds_at_most
 from sampan.steps.shards import ShardTask, check_invalid, make_shards, settle
 from sampan.store import layout as layouts
 from sampan.store.committed import chosen
-from sampan.store.durable import read_json
+from sampan.store.durable import patiently, read_json
 from sampan.store.identity import digest_lines
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
@@ -39,9 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    extract(
-        args.spec, args.results, args.part, args.receipt, job.grant_of(args), args.patience_seconds
-    )
+    grant, patience = job.grant_of(args), args.patience_seconds
+    work = partial(extract, args.spec, args.results, args.part, args.receipt, grant, patience)
+    patiently(work, patience, f"extract part {args.part}")
 
 
 def extract(
@@ -57,7 +57,7 @@ def extract(
     source = job.variant_of(results, spec["above"])
     upstream = read_json(source.receipt(part))
     if upstream["rows"] == 0 and not variant.layout.exists():
-        return _nothing(spec, variant, part, upstream, receipt)
+        return _nothing(spec, variant, part, upstream, receipt, patience_seconds)
     source_layout = Layout.from_json(read_json(source.layout))
     layout = _layout(spec, variant, grant)
     partition = Partition(
@@ -67,8 +67,7 @@ def extract(
         keys = _keys(spec, partition, source, source_layout, upstream)
         todo = partition.adopt(keys)
         if todo:
-            encoder = _encoder(plan.canonical(spec["encoder"]))
-            grant.need(plan.encoder_mb(encoder, grant.threads), f"extract {variant.path.name}")
+            _check_memory(spec, variant, grant)
             device = grant.device(spec["device"])
             tasks = [
                 ShardTask(
@@ -85,15 +84,21 @@ def extract(
                 )
                 for shard in todo
             ]
-            make_shards(partition, tasks, extract_shard, grant, encoder.workers)
+            workers = _encoder(plan.canonical(spec["encoder"])).workers
+            make_shards(partition, tasks, extract_shard, grant, workers)
     above = _invalid_above(spec)
     check_invalid(spec, partition, [item for item in partition.invalid if item[1] != above])
-    settle(partition, receipt, {})
+    settle(partition, receipt, {}, patience_seconds)
     return partition
 
 
 def _nothing(
-    spec: dict[str, Any], variant: Variant, part: int, upstream: dict[str, Any], receipt: Path
+    spec: dict[str, Any],
+    variant: Variant,
+    part: int,
+    upstream: dict[str, Any],
+    receipt: Path,
+    patience_seconds: float,
 ) -> Partition:
     """A partition beyond the data loads no encoder; the layout is left to those that have rows."""
     empty = Layout(
@@ -103,7 +108,7 @@ def _nothing(
         arrays={"valid": layouts.valid_layout(spec["rows_per_job"])},
     )
     partition = Partition(variant, empty, part, upstream["first"], 0, upstream["keys"])
-    settle(partition, receipt, {})
+    settle(partition, receipt, {}, patience_seconds)
     return partition
 
 
@@ -114,7 +119,9 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
     if variant.layout.exists():
         dimensions = Layout.from_json(read_json(variant.layout)).arrays[name].spec.shape[0]
     else:
+        _check_memory(spec, variant, grant)
         dimensions = _load(spec, "cpu").dimensions
+        _loaded.cache_clear()  # the workers load their own
     wanted = layouts.choose(
         stage.digest,
         {name: ArraySpec(("embedding",), (dimensions,), DTYPE)},
@@ -122,6 +129,11 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
         rows_per_shard=spec.get("rows_per_shard"),
     )
     return layouts.pin(variant.layout, wanted)
+
+
+def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
+    encoder = _encoder(plan.canonical(spec["encoder"]))
+    grant.need(plan.encoder_mb(encoder, grant.threads), f"extract {variant.path.name}")
 
 
 def _keys(
@@ -231,6 +243,11 @@ def extract_shard(task: ShardTask) -> Record:
         chosen_rows = usable[start : start + encoder.batch]
         with cpu_seconds_at_most(encoder.workers), np.errstate(over="ignore"):
             found = rows.encode(encode, chosen_rows)
+            if found.shape != (len(chosen_rows), *shape):
+                raise PluginError(
+                    f"encoders {task.spec['encoder']['kind']!r}: gave embeddings {found.shape} for "
+                    f"{len(chosen_rows)} rows of {shape[0]} dimensions"
+                )
             out[chosen_rows] = found
         for i in np.flatnonzero(~np.isfinite(out[chosen_rows]).all(axis=1)):
             at = chosen_rows[i]

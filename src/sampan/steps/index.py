@@ -6,58 +6,105 @@ modality's receipt, so that nothing is decoded or extracted again.
 """
 
 import argparse
-import itertools
+import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sampan import plugins
 from sampan.errors import DataError
-from sampan.plugins import Cells
+from sampan.plugins import Cells, Source
 from sampan.steps import job
-from sampan.store.durable import read_json, write_json
-from sampan.store.identity import content_hash, digest_lines
+from sampan.store.durable import fsync_folder, patiently, read_json, write_json
+from sampan.store.identity import content_hash, digest_lines, joined, key_hash
 from sampan.store.index import ROWS_PER_GROUP, IndexFolder
+
+Rows = dict[str, list[Any]]
+"""Index column → its values."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser)
+    job.arguments(parser, patience=True)
     parser.add_argument("--part", type=int, required=True, help="number of the partition")
 
 
 def run(args: argparse.Namespace) -> None:
     folder = IndexFolder(args.results / args.spec["dataset"] / "index")
-    index_part(args.spec, folder, args.part)
+    index_part(args.spec, folder, args.part, args.patience_seconds)
 
 
-def index_part(spec: dict[str, Any], folder: IndexFolder, part: int) -> None:
-    """Write one partition's Parquet file and its receipts."""
+def index_part(
+    spec: dict[str, Any],
+    folder: IndexFolder,
+    part: int,
+    patience_seconds: float = job.PATIENCE_SECONDS,
+) -> None:
+    """Write one partition's Parquet file, a row group at a time, and its receipts."""
     plan = read_json(folder.plan(part))
-    columns = tuple(dict.fromkeys((*spec["columns"].values(), *spec["modalities"].values())))
-    roots, root_numbers = _roots(spec, plan)
-    table: dict[str, list[Any]] = {"key": [], "root": [], "reason": []}
-    table |= {name: [] for name in (*spec["columns"], *spec["modalities"])}
-    for piece, number in zip(plan["pieces"], root_numbers, strict=True):
-        for cells in _read(spec, piece, columns):
-            table["key"] += cells.keys
-            table["root"] += [number] * len(cells.keys)
-            table["reason"] += cells.reasons
-            for name, column in spec["columns"].items():
-                table[name] += map(_text, cells.columns[column])
-            for name, column in spec["modalities"].items():
-                table[name] += map(_cell, cells.columns[column])
-    if len(table["key"]) != plan["rows"]:
-        raise DataError(
-            f"datasets.{spec['dataset']}: partition {part} has {len(table['key']):,} rows; "
-            f"the scan found {plan['rows']:,}; a source changed meanwhile: run make update"
-        )
-    for row, why in plan["refused"].items():
-        table["reason"][int(row) - plan["first"]] = why
-    _write(folder.part(part), table, spec, plan["first"], roots)
-    _write_receipts(folder, part, spec, plan, table, roots)
-    job.log.info("index %s part %d: %s samples", spec["dataset"], part, f"{plan['rows']:,}")
+    what = f"index {spec['dataset']} part {part}"
+    binary: set[str] = set()
+    while True:
+        try:
+            digests = patiently(
+                lambda: _write_part(folder.part(part), spec, plan, binary), patience_seconds, what
+            )
+            break
+        except _BytesFound as found:
+            binary.add(found.column)
+    about = {"part": part, "first": plan["first"], "rows": plan["rows"], "keys": plan["keys"]}
+    for name in spec["modalities"]:
+        write_json(folder.receipt(name, part), about | {"digest": digests[name]})
+    others = {name: digests[name] for name in (*spec["columns"], "reason")}
+    write_json(folder.receipt("columns", part), about | {"columns": others})
+    job.log.info("%s: %s samples", what, f"{plan['rows']:,}")
+
+
+class _BytesFound(Exception):
+    """A modality's cells hold bytes, and so must be stored as such from the first row on."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        super().__init__(column)
+
+
+def _write_part(
+    path: Path, spec: dict[str, Any], plan: dict[str, Any], binary: set[str]
+) -> dict[str, str]:
+    """The Parquet file, with `binary` columns as bytes; returns a digest for each column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    roots, numbers = _roots(spec, plan)
+    versions = [root["version"] for root in roots]
+    kinds = {"root": pa.int16()} | dict.fromkeys(binary, pa.binary())
+    names = ["key", "root", "reason", *spec["columns"], *spec["modalities"]]
+    about = json.dumps({"first": plan["first"], "roots": roots, "dataset": spec["dataset"]})
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names], {"sampan": about})
+    hashes = bytearray()
+    digests: dict[str, list[str]] = {
+        name: [] for name in ("reason", *spec["columns"], *spec["modalities"])
+    }
+    with _whole(path) as file, pq.ParquetWriter(file, schema) as writer:
+        for rows in _groups(spec, plan, numbers):
+            _check_types(spec, rows, binary)
+            writer.write_table(pa.table(rows, schema), ROWS_PER_GROUP)
+            hashes += b"".join(map(key_hash, rows["key"]))
+            for name in ("reason", *spec["columns"]):
+                digests[name].append(digest_lines(map(_shown, rows[name])))
+            row_versions = [versions[number] for number in rows["root"]]
+            for name in spec["modalities"]:
+                lines = map(cell_line, row_versions, rows[name], rows["reason"])
+                digests[name].append(digest_lines(lines))
+        if joined(memoryview(hashes)) != plan["keys"]:
+            raise DataError(
+                f"datasets.{spec['dataset']}: rows {plan['first']:,} to "
+                f"{plan['first'] + plan['rows'] - 1:,} are no longer those that the scan found; "
+                "a source changed meanwhile: run make update"
+            )
+    return {name: digest_lines(lines) for name, lines in digests.items()}
 
 
 def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, Any]], list[int]]:
@@ -65,11 +112,10 @@ def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, A
     roots: list[dict[str, Any]] = []
     numbers = []
     for piece in plan["pieces"]:
-        number = piece["source"]
-        source = plugins.make("sources", spec["sources"][number], f"source.{number}")
+        source = _source(spec, piece)
         root = {
             "path": str(source.root_of(Path(piece["file"]))),
-            "version": spec["versions"][number],
+            "version": spec["versions"][piece["source"]],
         }
         if root not in roots:
             roots.append(root)
@@ -77,11 +123,42 @@ def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, A
     return roots, numbers
 
 
+def _source(spec: dict[str, Any], piece: dict[str, Any]) -> Source:
+    number = piece["source"]
+    where = f"datasets.{spec['dataset']}.source.{number}"
+    found: Source = plugins.make("sources", spec["sources"][number], where)
+    return found
+
+
+def _groups(spec: dict[str, Any], plan: dict[str, Any], numbers: list[int]) -> Iterator[Rows]:
+    """The partition's rows, in groups of as many as the index keeps together."""
+    refused = {int(row) - plan["first"]: why for row, why in plan["refused"].items()}
+    columns = tuple(dict.fromkeys((*spec["columns"].values(), *spec["modalities"].values())))
+    names = ["key", "root", "reason", *spec["columns"], *spec["modalities"]]
+    waiting: Rows = {name: [] for name in names}
+    row = 0
+    for piece, number in zip(plan["pieces"], numbers, strict=True):
+        for cells in _read(spec, piece, columns):
+            for i, reason in enumerate(cells.reasons, row):
+                waiting["reason"].append(refused.get(i, reason))
+            row += len(cells.keys)
+            waiting["key"] += cells.keys
+            waiting["root"] += [number] * len(cells.keys)
+            for name, column in spec["columns"].items():
+                waiting[name] += map(_text, cells.columns[column])
+            for name, column in spec["modalities"].items():
+                waiting[name] += map(stored, cells.columns[column])
+            while len(waiting["key"]) >= ROWS_PER_GROUP:
+                yield {name: values[:ROWS_PER_GROUP] for name, values in waiting.items()}
+                waiting = {name: values[ROWS_PER_GROUP:] for name, values in waiting.items()}
+    if waiting["key"]:
+        yield waiting
+
+
 def _read(spec: dict[str, Any], piece: dict[str, Any], columns: tuple[str, ...]) -> Iterator[Cells]:
     """The rows of one piece of a source."""
-    number = piece["source"]
-    source = plugins.make("sources", spec["sources"][number], f"source.{number}")
     skip, left = piece["skip"], piece["rows"]
+    source = _source(spec, piece)
     for cells in source.read(Path(piece["file"]), columns, start=piece["offset"]):
         taken = slice(skip, skip + left)
         skip = max(0, skip - len(cells.keys))
@@ -98,72 +175,54 @@ def _read(spec: dict[str, Any], piece: dict[str, Any], columns: tuple[str, ...])
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+    """A label, group or split as text; None where there is none: null, NaN, an empty cell."""
+    return None if value is None or value == "" or value != value else str(value)
 
 
-def _cell(value: Any) -> str | bytes | None:
+def stored(value: Any) -> str | bytes | None:
+    """A modality's cell as the index keeps it: a list of texts is joined, other lists are JSON."""
     if value is None or isinstance(value, str | bytes):
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return None if value != value else str(value)
 
 
-def _write(
-    path: Path,
-    table: dict[str, list[Any]],
-    spec: dict[str, Any],
-    first: int,
-    roots: list[dict[str, Any]],
-) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from sampan.store.durable import fsync_folder
-
-    arrays = {}
-    for name, values in table.items():
-        binary = any(isinstance(value, bytes) for value in values)
-        kind = pa.int16() if name == "root" else pa.binary() if binary else pa.string()
-        arrays[name] = pa.array(values, kind)
-    about = json.dumps({"first": first, "roots": roots, "dataset": spec["dataset"]})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with temporary.open("wb") as file:
-        pq.write_table(
-            pa.table(arrays).replace_schema_metadata({"sampan": about}),
-            file,
-            row_group_size=ROWS_PER_GROUP,
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    fsync_folder(path.parent)
-
-
-def _write_receipts(
-    folder: IndexFolder,
-    part: int,
-    spec: dict[str, Any],
-    plan: dict[str, Any],
-    table: dict[str, list[Any]],
-    roots: list[dict[str, Any]],
-) -> None:
-    about = {"part": part, "first": plan["first"], "rows": plan["rows"], "keys": plan["keys"]}
-    versions = [roots[number]["version"] for number in table["root"]]
+def _check_types(spec: dict[str, Any], rows: Rows, binary: set[str]) -> None:
     for name in spec["modalities"]:
-        lines = itertools.starmap(
-            cell_line, zip(versions, table[name], table["reason"], strict=True)
-        )
-        write_json(folder.receipt(name, part), about | {"digest": digest_lines(lines)})
-    others = {
-        name: digest_lines(repr(value) for value in table[name])
-        for name in (*spec["columns"], "reason")
-    }
-    write_json(folder.receipt("columns", part), about | {"columns": others})
+        types = set(map(type, rows[name]))
+        if bytes in types and name not in binary:
+            raise _BytesFound(name)
+        if str in types and name in binary:
+            raise DataError(
+                f"datasets.{spec['dataset']}.modalities.{name}: some cells hold bytes, some text; "
+                "put them into datasets of their own"
+            )
 
 
 def cell_line(version: int, cell: str | bytes | None, reason: str | None) -> str:
     """What a modality's step reads of one row, as text to be digested."""
-    shown = content_hash(cell).hex() if isinstance(cell, bytes) else cell
-    return json.dumps([version, shown, reason])
+    shown = f"#{content_hash(cell).hex()}" if isinstance(cell, bytes) else _shown(cell)
+    return f"{version} {reason or ''}\x1f{shown}"
+
+
+def _shown(value: str | None) -> str:
+    return "" if value is None else f"={value}"
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is there whole and durable when the block ends well, and otherwise not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)

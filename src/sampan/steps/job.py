@@ -19,9 +19,15 @@ log = logging.getLogger("sampan")
 PATIENCE_SECONDS = 900.0
 
 
-def arguments(parser: argparse.ArgumentParser, *, part: bool = False, grant: bool = False) -> None:
+def arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    part: bool = False,
+    grant: bool = False,
+    patience: bool = False,
+) -> None:
     """Add the flags of a rule's command."""
-    parser.add_argument("--spec", type=json.loads, required=True, help="settings, as one JSON")
+    parser.add_argument("--spec", type=_json, required=True, help="settings, as one JSON")
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
     if part:
         parser.add_argument("--part", type=int, required=True, help="number of the partition")
@@ -32,12 +38,20 @@ def arguments(parser: argparse.ArgumentParser, *, part: bool = False, grant: boo
         parser.add_argument("--threads", type=int, default=1, help="threads granted")
         parser.add_argument("--memory-mb", type=int, default=4096, help="memory granted, in MB")
         parser.add_argument("--gpus", type=int, default=0, help="GPUs granted")
+    if grant or patience:
         parser.add_argument(
             "--patience-seconds",
             type=float,
             default=PATIENCE_SECONDS,
             help="how long storage may be in trouble before the job fails",
         )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(f"not JSON: {fault}") from None
 
 
 def grant_of(args: argparse.Namespace) -> Grant:

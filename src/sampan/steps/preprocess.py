@@ -6,10 +6,10 @@ with its reason. Shards that are recorded are adopted; only the others are made.
 """
 
 import argparse
-import time
+import errno
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from sampan.steps.index import cell_line
 from sampan.steps.limits import cpu_seconds_at_most
 from sampan.steps.shards import ShardTask, check_invalid, make_shards, settle
 from sampan.store import layout as layouts
-from sampan.store.durable import read_json
+from sampan.store.durable import patiently, read_json
 from sampan.store.identity import content_hash, digest_lines
 from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
@@ -40,9 +40,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    preprocess(
-        args.spec, args.results, args.part, args.receipt, job.grant_of(args), args.patience_seconds
-    )
+    grant, patience = job.grant_of(args), args.patience_seconds
+    work = partial(preprocess, args.spec, args.results, args.part, args.receipt, grant, patience)
+    patiently(work, patience, f"preprocess part {args.part}")
 
 
 def preprocess(
@@ -84,14 +84,27 @@ def preprocess(
             ]
             make_shards(partition, tasks, preprocess_shard, grant, plugin.workers)
     invalid = check_invalid(spec, partition, partition.invalid)
-    rows = {row: row - partition.first for row, _ in invalid}
-    quarantined: dict[str, list[Any]] = {"key": [], "cell": []}
-    if invalid:
-        cells = IndexPart(index.part(part)).read(["key", stage.name])
-        quarantined["key"] = [cells["key"][i] for i in rows.values()]
-        quarantined["cell"] = [_shown(cells[stage.name][i]) for i in rows.values()]
-    settle(partition, receipt, quarantined)
+    rows = [row for row, _ in invalid]
+    quarantined = _quarantined(index.part(part), stage.name, rows) if rows else {}
+    settle(partition, receipt, quarantined, patience_seconds)
     return partition
+
+
+def _quarantined(path: Path, modality: str, rows: list[int]) -> dict[str, list[Any]]:
+    """Key and cell of these rows, which ascend; a row group of the index is held at a time."""
+    table = IndexPart(path)
+    found: dict[str, list[Any]] = {"key": [], "cell": []}
+    wanted = iter(rows)
+    row = next(wanted, None)
+    first = table.first
+    for cells in table.batches(["key", modality]):
+        stop = first + len(cells["key"])
+        while row is not None and row < stop:
+            found["key"].append(cells["key"][row - first])
+            found["cell"].append(_shown(cells[modality][row - first]))
+            row = next(wanted, None)
+        first = stop
+    return found
 
 
 def choose_layout(spec: dict[str, Any], plugin: Modality) -> Layout:
@@ -167,40 +180,34 @@ class Decoder:
             raise
 
     def refuse_bad_storage(self) -> None:
-        """Files that are missing because their folders are do not count as bad data."""
+        """
+        Files that were missing because storage was away do not count as bad data.
+
+        It was where one of them is back by now, where one that could be read is gone, and where
+        most are missing together with their folders.
+        """
         from sampan.sources.files import missing_folders
 
+        if not self.missing:
+            return
         share = max(MISSING_SHARE, self.task.spec["max_invalid"])
         many = len(self.missing) > share * len(self.column)
         if many and missing_folders(self.files, self.missing):
             raise StorageError(
                 f"{len(self.missing):,} of {len(self.column):,} files of a shard are missing, "
                 f"and their folders too, such as {self.missing[0][1]}; is the source mounted?"
-            )
+            ) from OSError(errno.ENODEV, "folders are missing")
+        named = [self.files.roots[source] / cell for source, cell in self.missing]
+        moved = [path for path in named if path.exists()]
+        moved += [path for path in self.files.witnesses.values() if not path.exists()]
+        if moved:
+            raise StorageError(
+                f"files come and go while they are read, such as {moved[0]}; is the source mounted?"
+            ) from OSError(errno.ENODEV, "files come and go")
 
 
 def preprocess_shard(task: ShardTask) -> Record:
     """Decode, write, publish one shard; returns its record, which the caller appends."""
-    return _waiting(task, _preprocess_shard)
-
-
-def _waiting(task: ShardTask, work: Any) -> Record:
-    """Do a shard again while its source's folders are gone, for as long as patience lasts."""
-    end = time.monotonic() + task.patience_seconds
-    pause = 1.0
-    while True:
-        try:
-            record: Record = work(task)
-            return record
-        except StorageError as fault:
-            if time.monotonic() + pause > end:
-                raise
-            job.log.warning("%s; trying again in %.0f s", fault, pause)
-            time.sleep(pause)
-            pause = min(2 * pause, 60.0)
-
-
-def _preprocess_shard(task: ShardTask) -> Record:
     import contextlib
 
     import numpy as np

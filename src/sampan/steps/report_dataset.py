@@ -34,7 +34,9 @@ def dataset_report(plan: Plan, name: str, examples: Examples, results: Path) -> 
         labelled=settings.label is not None,
         numeric="regress" in tasks and "classify" not in tasks,
     )
-    chosen = examples.samples(census.examples(LIMITS["samples"], examples.faults), list(settings.modalities))
+    chosen = examples.samples(
+        census.examples(LIMITS["samples"], examples.faults), list(settings.modalities)
+    )
     return DatasetReport(
         name=name,
         rows=examples.index.rows,

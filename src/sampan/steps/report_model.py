@@ -1,6 +1,5 @@
 """What the page says of one model: metrics, curves, and what it gets right and wrong."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sampan.config.split import SplitSettings
 from sampan.plan import Plan
 from sampan.reporting.data import Confusion, History, Metric, Mistake, ModelReport, Predictions
 from sampan.reporting.page import LIMITS
@@ -15,11 +15,12 @@ from sampan.reporting.wording import in_order
 from sampan.steps.examples import Examples
 from sampan.steps.report_retrieval import directions_of
 from sampan.store.durable import read_json
+from sampan.store.splits import NAMES
 from sampan.training.roles import ROLES
 
 CLASSES_DRAWN = 30
 """Classes in a confusion matrix; of more, those that are confused most."""
-ELSEWHERE = ("dataset", "inputs", "task")
+ELSEWHERE = ("dataset", "inputs", "task", "split")
 """Settings that the page says in words."""
 METRICS = ("accuracy", "macro_f1", "r2", "mae", "recall_at_", "median_rank")
 
@@ -40,10 +41,11 @@ def model_report(plan: Plan, name: str, examples: Examples, results: Path) -> Mo
         inputs=list(settings.inputs),
         samples=measured["samples"],
         settings={
-            key: _in_words(value)
-            for key, value in asdict(settings).items()
-            if key not in ELSEWHERE and (key, value) != ("split", None)
-        },
+            name: "default" if value is None else value
+            for name, value in asdict(settings).items()
+            if name not in ELSEWHERE
+        }
+        | {"split": split_in_words(plan.split(settings))},
         roles={role: card["counts"][role] for role in ROLES if role in card["counts"]},
         left_out=dict(sorted(card["left_out"].items(), key=lambda item: (-item[1], item[0]))),
         metrics=metrics_of(measured["metrics"], card["chance"], settings.modalities),
@@ -59,10 +61,17 @@ def model_report(plan: Plan, name: str, examples: Examples, results: Path) -> Mo
     )
 
 
-def _in_words(value: Any) -> str | int | float:
-    if value is None:
-        return "default"
-    return value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+def split_in_words(split: SplitSettings) -> str:
+    """`validation 0.1, test 0.3, seed 1`, or `test jackson` where groups are listed."""
+    if split.column is not None:
+        return f"column {split.column}"
+    shares = {name: getattr(split, name) for name in NAMES}
+    said = [
+        f"{name} {' + '.join(share) if isinstance(share, tuple) else f'{share:g}'}"
+        for name, share in shares.items()
+        if share is not None
+    ]
+    return ", ".join([*said, f"seed {split.seed}"])
 
 
 def metrics_of(
@@ -80,7 +89,13 @@ def metrics_of(
         return [modalities.index(end) for end in ends], kind, int(k) if k.isdigit() else 0
 
     return [
-        Metric(name=name, **measured[name], chance=chance.get(name))
+        Metric(
+            name=name,
+            value=measured[name]["value"],
+            low=measured[name]["low"],
+            high=measured[name]["high"],
+            chance=chance.get(name),
+        )
         for name in sorted(measured, key=place)
     ]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sampan.config.load import parse_as
 from sampan.config.root import ModelSettings
 from sampan.config.split import SplitSettings
+from sampan.plan import MASTER_MB, WORKER_MB
 from sampan.steps import job
 from sampan.store.committed import Committed
 from sampan.store.index import Index, IndexFolder
@@ -20,6 +21,8 @@ from sampan.store.splits import check_split, split_of
 from sampan.training.roles import Roles, assign
 
 IN_MEMORY_BYTES = 2**30
+ROW_BYTES = 1024
+"""Of a row's key, group, label, split, reason and digests, as Python objects."""
 
 
 class StoredFeatures:
@@ -30,13 +33,18 @@ class StoredFeatures:
         self._committed = min(stage.rows, rows)
         self.rows = rows
         self.dimensions = self._reader.layout.spec.shape[0]
-        small = self._committed * self._reader.layout.row_bytes < IN_MEMORY_BYTES
-        self._held = self._reader.rows(0, self._committed) if small else None
+        self._held = self._reader.rows(0, self._committed) if held_bytes(stage) else None
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(sample) row numbers → (sample, embedding)."""
         found = self._reader.take(rows) if self._held is None else self._held[rows]
         return found.astype(np.float32)
+
+
+def held_bytes(stage: Committed) -> int:
+    """Memory that a stage's features take; 0 where they are read from storage when needed."""
+    found = stage.rows * stage.reader().layout.row_bytes
+    return found if found < IN_MEMORY_BYTES else 0
 
 
 class Samples:
@@ -69,6 +77,11 @@ class Samples:
     @property
     def rows(self) -> int:
         return self.index.rows
+
+    def memory_mb(self) -> int:
+        """What a job that works on all samples needs, in MB."""
+        held = sum(map(held_bytes, self.stages.values())) + ROW_BYTES * self.rows
+        return MASTER_MB + WORKER_MB + -(-held // 2**20)
 
     @cached_property
     def features(self) -> dict[str, StoredFeatures]:

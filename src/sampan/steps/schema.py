@@ -8,12 +8,6 @@ from typing import Any
 from sampan import plugins
 from sampan.config.root import Config
 
-ENTRIES: dict[str, plugins.Group] = {
-    "SourceEntry": "sources",
-    "ModalityEntry": "modalities",
-    "EncoderEntry": "encoders",
-}
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="by default it is printed")
@@ -31,21 +25,25 @@ def schema() -> dict[str, Any]:
     """JSON schema (2020-12) of a config; an entry's `kind` decides which settings it may have."""
     found = Config.model_json_schema()
     definitions = found["$defs"]
-    for name, group in ENTRIES.items():
-        common = definitions[name]
-        variants = []
+    for group, entry in plugins.ENTRIES.items():
+        forms = []
         for kind in plugins.kinds(group):
-            own = plugins.settings_schema(group, kind)
-            definitions |= own.pop("$defs", {})
-            variants.append(
-                {
-                    "type": "object",
-                    "title": kind,
-                    "description": own.get("description", ""),
-                    "properties": common["properties"] | own["properties"],
-                    "required": sorted({*common.get("required", []), *own["required"]}),
-                    "additionalProperties": False,
-                }
-            )
-        definitions[name] = {"description": common.get("description", ""), "anyOf": variants}
+            form = plugins.settings_schema(group, kind)
+            definitions |= form.pop("$defs", {})
+            forms.append(form)
+        description = definitions[entry.__name__]["description"]
+        definitions[entry.__name__] = {"description": description, "oneOf": forms}
+    _close(found)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found
+
+
+def _close(node: Any) -> None:
+    """Refuse names that fit no pattern, as the typed config does."""
+    if isinstance(node, dict):
+        if "patternProperties" in node:
+            node.setdefault("additionalProperties", False)
+        for below in node.values():
+            _close(below)
+    elif isinstance(node, list):
+        for below in node:
+            _close(below)

@@ -147,14 +147,25 @@ def too_many(
         reasons = sorted({category(reason) for _, reason in invalid})
         raise DataError(
             f"{name}: {len(invalid):,} of {rows:,} samples are invalid ({', '.join(reasons[:5])}); "
-            f"max_invalid: {max_invalid:g} allows {int(most):,}; mend the data or raise max_invalid"
+            f"max_invalid: {max_invalid:g} allows {int(most):,}; raise it, or mend the data and run: "
+            f"sampan forget {name}"
         )
 
 
-def settle(partition: Partition, receipt: Path, quarantined: dict[str, list[Any]]) -> None:
+def settle(
+    partition: Partition,
+    receipt: Path,
+    quarantined: dict[str, list[Any]],
+    patience_seconds: float,
+) -> None:
     """Write `valid`, the quarantine and, last, the receipt."""
-    value = partition.finish(quarantined)
-    partition.write_receipt(receipt, value)
+
+    def write() -> dict[str, Any]:
+        value = partition.finish(quarantined)
+        partition.write_receipt(receipt, value)
+        return value
+
+    value = patiently(write, patience_seconds, str(receipt))
     job.log.info(
         "part %d done: %s rows, %s valid %s",
         partition.part, f"{value['rows']:,}", f"{value['valid']:,}", value["reasons"] or "",

@@ -8,7 +8,10 @@ model is empty, and only says which samples are to be evaluated.
 import argparse
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from sampan.errors import DataError
 from sampan.plan import digest_of
 from sampan.steps import job
 from sampan.steps.samples import Samples
-from sampan.store.durable import write_bytes, write_json
+from sampan.store.durable import patiently, write_bytes, write_json
 from sampan.training.roles import ROLES, Roles
 
 STOPPED_EARLY = 75
@@ -31,7 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return train(args.spec, args.results, job.grant_of(args), args.checkpoint_steps)
+    work = partial(train, args.spec, args.results, job.grant_of(args), args.checkpoint_steps)
+    return patiently(work, args.patience_seconds, "train")
 
 
 def train(
@@ -39,6 +43,7 @@ def train(
 ) -> int:
     """Write the model, who served for what, and the history; 75 where it was asked to stop."""
     samples = Samples(spec, results)
+    grant.need(samples.memory_mb(), f"train {samples.stage.variant}")
     roles = samples.roles()
     trains = samples.settings.task != "retrieve"
     roles.require(*(("train", "validation", "test") if trains else ("test",)))
@@ -77,22 +82,20 @@ def _train(
     except DataError:
         job.log.info("other samples or features than the checkpoints were made from: starting anew")
         checkpoints.clear()
-    asked: list[int] = []
-    for name in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(name, lambda number, _: asked.append(number))
-    found = train_loop(
-        samples.settings,
-        samples.features,
-        _targets(samples, roles),
-        train_rows=roles.rows("train"),
-        validation_rows=roles.rows("validation"),
-        checkpoints=checkpoints,
-        threads=grant.threads,
-        device=grant.device("auto"),
-        checkpoint_steps=checkpoint_steps,
-        stop=lambda: bool(asked),
-        log=job.log.info,
-    )
+    with _stop_signals() as asked:
+        found = train_loop(
+            samples.settings,
+            samples.features,
+            _targets(samples, roles),
+            train_rows=roles.rows("train"),
+            validation_rows=roles.rows("validation"),
+            checkpoints=checkpoints,
+            threads=grant.threads,
+            device=grant.device("auto"),
+            checkpoint_steps=checkpoint_steps,
+            stop=lambda: bool(asked),
+            log=job.log.info,
+        )
     if isinstance(found, Stopped):
         job.log.info("stopped at step %d of %d; run again to go on", found.step, found.steps)
         return STOPPED_EARLY
@@ -107,6 +110,21 @@ def _train(
     )
     save_model(found.model, samples.folder / "model.safetensors")
     return 0
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """The signals with which a scheduler asks a job to end, as they come."""
+    asked: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: asked.append(number))
+        for number in (signal.SIGTERM, signal.SIGUSR1)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _targets(samples: Samples, roles: Roles) -> Any:

@@ -148,8 +148,8 @@ def _metadata_faults(entry: Entry) -> Iterator[Fault]:
     """What other Zarr readers need; committing again writes it."""
     variant, stage = entry.variant, entry.committed
     wanted = {variant.data / "zarr.json": GROUP_METADATA}
-    for name, array in stage.layout.arrays.items():
-        wanted[variant.data / name / "zarr.json"] = array.metadata(stage.rows)
+    for name in stage.layout.arrays:
+        wanted[variant.data / name / "zarr.json"] = stage.layout.metadata(name, stage.rows)
     for path, value in wanted.items():
         try:
             if read_json(path) != value:

@@ -60,8 +60,8 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
         "layout": layout.as_json(),
     }
     write_json(variant.data / "zarr.json", GROUP_METADATA)
-    for name, array in layout.arrays.items():
-        write_json(variant.data / name / "zarr.json", array.metadata(rows))
+    for name in layout.arrays:
+        write_json(variant.data / name / "zarr.json", layout.metadata(name, rows))
     write_json(variant.dataset, value)
     return value
 

@@ -102,6 +102,16 @@ class Layout:
         size = self.rows_per_shard
         return range(first // size, -(-(first + rows) // size)) if rows else range(0)
 
+    def metadata(self, name: str, rows: int) -> dict[str, Any]:
+        """
+        An array's `zarr.json`. Dimensions of those beside the main one bear their array's name,
+        since within a group a dimension has one size.
+        """
+        found = self.arrays[name].metadata(rows)
+        if name != self.main:
+            found["dimension_names"][1:] = [f"{name}.{dim}" for dim in self.arrays[name].spec.dims]
+        return found
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {
             "arrays": [

@@ -1,0 +1,54 @@
+"""What plug-ins refuse of a config."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sampan import plugins
+from sampan.config.references import mapping, texts
+from sampan.errors import ConfigError, PluginError
+
+
+def plugin_faults(values: Mapping[str, Any]) -> list[str]:
+    """A line for each setting that a plug-in refuses; the config need not be right otherwise."""
+    faults: list[str] = []
+    encoders = mapping(values.get("encoders"))
+    for name, settings in encoders.items():
+        faults += _refused("encoders", settings, f"encoders.{name}")
+    for name, dataset in mapping(values.get("datasets")).items():
+        where = f"datasets.{name}"
+        sources = mapping(dataset).get("source")
+        for number, settings in enumerate(sources if isinstance(sources, list) else []):
+            faults += _refused("sources", settings, f"{where}.source.{number}")
+        modalities = mapping(mapping(dataset).get("modalities"))
+        for modality, settings in modalities.items():
+            faults += _refused("modalities", settings, f"{where}.modalities.{modality}")
+        for modality, listed in mapping(mapping(dataset).get("features")).items():
+            kind = mapping(modalities.get(modality)).get("kind")
+            for encoder in texts(listed):
+                if fault := _mismatch(encoder, mapping(encoders.get(encoder)), modality, kind):
+                    faults.append(f"{where}.features.{modality}: {fault}")
+    return faults
+
+
+def _refused(group: plugins.Group, settings: Any, where: str) -> Sequence[str]:
+    """A plug-in's faults; none where the entry itself is not readable, which others report."""
+    if not isinstance(mapping(settings).get("kind"), str):
+        return ()
+    of_the_entry = plugins.ENTRIES[group].model_fields.keys() - {"kind"}
+    own = {name: value for name, value in settings.items() if name not in of_the_entry}
+    try:
+        plugins.make(group, own, where)
+    except ConfigError as fault:
+        return fault.faults
+    return ()
+
+
+def _mismatch(name: str, encoder: Mapping[str, Any], modality: str, kind: Any) -> str | None:
+    """Why an encoder cannot take a kind of modality; None also where either is unknown."""
+    try:
+        takes = plugins.plugin_class("encoders", str(encoder.get("kind"))).kinds
+    except PluginError:
+        return None
+    if kind in takes or kind not in plugins.kinds("modalities"):
+        return None
+    return f"{name} ({encoder['kind']}) takes {' or '.join(takes)}; {modality} is {kind}"

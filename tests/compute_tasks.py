@@ -1,0 +1,54 @@
+"""What the tests of compute run in its workers, which find it by its name."""
+
+import ctypes
+import os
+import signal
+import threading
+import time
+
+import psutil
+
+from sampan.compute import THREADS
+from sampan.errors import DataError
+
+
+def work(task):
+    """Does what the task's name says; most answer with their own name."""
+    if task.startswith("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task.startswith("segfault"):
+        ctypes.string_at(0)
+    if task.startswith("sleep"):
+        time.sleep(1.0)
+    if task == "raise":
+        raise ZeroDivisionError("as asked")
+    if task == "refuse":
+        raise DataError(["one fault", "another"])
+    if task == "devour":
+        kept = []
+        while True:
+            kept.append(bytes(bytearray(2**24)))
+            time.sleep(0.005)
+    return task
+
+
+def where(task):
+    """Process, thread and environment of a worker."""
+    time.sleep(0.2)
+    return os.getpid(), threading.get_ident(), {name: os.environ.get(name) for name in THREADS}
+
+
+def torch_threads(task):
+    import torch
+
+    return torch.get_num_threads()
+
+
+def listening(processes):
+    """Addresses on which any of the processes listens."""
+    return {
+        connection.laddr.ip
+        for process in processes
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }

@@ -1,0 +1,27 @@
+import hashlib
+import itertools
+
+from sampan.store.identity import content_hash, digest_lines, joined, key_hash, keys_digest
+
+
+def test_hashes_are_blake2b_of_128_bits():
+    assert content_hash(b"abc") == hashlib.blake2b(b"abc", digest_size=16).digest()
+    assert key_hash("é") == content_hash("é".encode())
+
+
+def test_the_digest_of_keys_can_be_joined_from_their_hashes():
+    assert keys_digest(["a", "b"]) == joined(key_hash("a") + key_hash("b"))
+    assert keys_digest([]) == joined(b"")
+
+
+def test_other_keys_or_another_order_give_another_digest():
+    lists = [[], ["a"], ["b"], ["ab"], ["a", "b"], ["b", "a"], ["a", "b", ""], ["", "a", "b"]]
+
+    for one, other in itertools.combinations(lists, 2):
+        assert keys_digest(one) != keys_digest(other)
+        assert digest_lines(one) != digest_lines(other)
+
+
+def test_keys_that_are_no_text_have_a_hash_too():
+    assert len(key_hash("\udcff")) == 16
+    assert digest_lines(["\udcff"]) != digest_lines([""])

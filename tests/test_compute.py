@@ -1,0 +1,149 @@
+import os
+import warnings
+
+import psutil
+import pytest
+from compute_tasks import listening, torch_threads, where, work
+
+from sampan.compute import THREADS, Grant, WorkerDied, cluster
+from sampan.errors import ConfigError, DataError
+
+GRANT = Grant(threads=2, memory_mb=2048)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with cluster(GRANT, "processes") as pool:
+        yield pool
+
+
+def outcomes(pool, *tasks):
+    return {outcome.task: outcome for outcome in pool.run(work, tasks)}
+
+
+def test_every_task_has_an_outcome(pool):
+    tasks = [f"task {i}" for i in range(20)]
+
+    found = outcomes(pool, *tasks)
+
+    assert {task: outcome.result for task, outcome in found.items()} == {t: t for t in tasks}
+
+
+def test_no_tasks_have_no_outcomes(pool):
+    assert outcomes(pool) == {}
+
+
+def test_an_exception_passes_through_with_its_traceback_and_the_others_go_on(pool):
+    found = outcomes(pool, "a", "raise", "b")
+
+    fault = found["raise"].fault
+    assert isinstance(fault, ZeroDivisionError)
+    frames = []
+    trace = fault.__traceback__
+    while trace:
+        frames.append(trace.tb_frame.f_code.co_name)
+        trace = trace.tb_next
+    assert "work" in frames
+    assert (found["a"].result, found["b"].result) == ("a", "b")
+
+
+def test_the_faults_of_an_error_that_the_user_can_mend_survive_the_way(pool):
+    fault = outcomes(pool, "refuse")["refuse"].fault
+
+    assert isinstance(fault, DataError)
+    assert fault.faults == ("one fault", "another")
+
+
+@pytest.mark.parametrize("death", ["kill", "segfault"])
+def test_a_worker_that_dies_takes_only_its_own_task_and_the_pool_keeps_working(death, pool):
+    found = outcomes(pool, "a", "b", death, "sleep", "c", "d")
+
+    assert isinstance(found.pop(death).fault, WorkerDied)
+    assert {task: outcome.result for task, outcome in found.items()} == {
+        task: task for task in ("a", "b", "sleep", "c", "d")
+    }
+    assert outcomes(pool, "again")["again"].result == "again"
+
+
+def test_several_deaths_are_told_apart_from_what_runs_beside_them(pool):
+    found = outcomes(pool, "kill 1", "sleep 1", "kill 2", "sleep 2", "kill 3", "e")
+
+    died = {task for task, outcome in found.items() if isinstance(outcome.fault, WorkerDied)}
+    assert died == {"kill 1", "kill 2", "kill 3"}
+
+
+def test_a_worker_that_takes_more_than_its_share_of_the_memory_dies(pool):
+    found = outcomes(pool, "devour", "a")
+
+    assert isinstance(found["devour"].fault, WorkerDied)
+    assert found["a"].result == "a"
+
+
+# What is granted ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("workers", "processes", "threads", "each"),
+    [("threads", 1, 2, "1"), ("processes", 2, 2, "1"), ("one", 1, 1, "2")],
+)
+def test_workers_get_the_threads_that_were_granted_and_listen_to_loopback_only(
+    workers, processes, threads, each, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with cluster(GRANT, workers) as pool:
+        found = [outcome.result for outcome in pool.run(where, range(6))]
+        me = psutil.Process()
+        addresses = listening([me, *me.children(recursive=True)])
+
+    assert len({pid for pid, _, _ in found}) == processes
+    assert ({pid for pid, _, _ in found} == {os.getpid()}) == (workers == "threads")
+    assert len({(pid, thread) for pid, thread, _ in found}) == threads
+    assert all(env == dict.fromkeys(THREADS, each) for _, _, env in found)
+    assert addresses <= {"127.0.0.1"}
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize(("workers", "threads"), [("one", 2), ("processes", 1)])
+def test_torch_gets_the_threads_of_its_worker(workers, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with cluster(GRANT, workers) as pool:
+        (outcome,) = pool.run(torch_threads, [0])
+
+    assert outcome.result == threads
+
+
+def test_two_clusters_at_once_do_not_get_into_each_others_way():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with cluster(GRANT, "threads") as one, cluster(GRANT, "threads") as other:
+            assert outcomes(one, "a")["a"].result == outcomes(other, "a")["a"].result == "a"
+
+
+def test_too_little_memory_stops_with_numbers():
+    GRANT.need(2048, "preprocess image")
+
+    with pytest.raises(ConfigError) as fault:
+        GRANT.need(3000, "preprocess image")
+
+    assert str(fault.value) == (
+        "preprocess image: needs 3,000 MB of memory with 2 threads; granted: 2,048 MB; "
+        "raise mem_mb of this rule or lower its threads"
+    )
+
+
+def test_without_a_granted_gpu_the_device_is_the_cpu_unless_cuda_is_set():
+    assert GRANT.device("auto") == GRANT.device("cpu") == "cpu"
+    with pytest.raises(ConfigError, match="cuda is set but no GPU was granted; set gpu=1"):
+        GRANT.device("cuda")
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cuda"])
+def test_a_granted_gpu_that_cannot_be_used_is_an_error(wanted, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    with pytest.raises(ConfigError, match="1 GPU granted, but torch .* cannot use it"):
+        Grant(threads=1, memory_mb=1, gpus=1).device(wanted)

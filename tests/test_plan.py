@@ -1,0 +1,319 @@
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from configs import ROOT, small
+
+from sampan.config.load import read
+from sampan.encoders.ngrams import Ngrams
+from sampan.errors import ConfigError
+from sampan.plan import MASTER_MB, WORKER_MB, Plan, encoder_mb
+from sampan.testing.plugins import ARRAY_LIBRARIES
+
+
+def names(config: dict[str, Any]) -> dict[str, str]:
+    """Stage → its folder, digest and all."""
+    stages = Plan.parse(config).stages()
+    return {f"{stage.kind}/{stage.name}": stage.folder for stage in stages}
+
+
+def changed(changes: dict[str, Any]) -> set[str]:
+    """The stages that bear another name in `small` with these settings."""
+    before, after = names(small()), names(small(changes))
+    assert before.keys() == after.keys()
+    return {stage for stage in before if before[stage] != after[stage]}
+
+
+IMAGE = {"preprocess/image", "features/image.hog", "models/sort", "models/align"}
+CAPTION = {"preprocess/caption", "features/caption.ngrams", "models/align"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"datasets.d.modalities.image.height": 48}, IMAGE),
+        ({"datasets.d.modalities.image.column": "photo"}, IMAGE),
+        ({"datasets.d.modalities.image.rows_per_shard": 16}, IMAGE),
+        ({"datasets.d.modalities.image.cell": "value"}, IMAGE),
+        ({"datasets.d.modalities.caption.bytes": 32}, CAPTION),
+        ({"encoders.hog.orientations": 6}, {"features/image.hog", "models/sort", "models/align"}),
+        ({"encoders.hog.rows_per_shard": 16}, IMAGE - {"preprocess/image"}),
+        ({"encoders.ngrams.dimensions": 32}, {"features/caption.ngrams", "models/align"}),
+        ({"models.sort.epochs": 3}, {"models/sort"}),
+        ({"models.sort.seed": 1}, {"models/sort"}),
+        ({"models.align.split": {"test": 0.3}}, {"models/align"}),
+        ({"datasets.d.split": {"test": 0.3}}, {"models/sort", "models/align"}),
+        ({"datasets.d.group": "speaker"}, {"models/sort", "models/align"}),
+        ({"datasets.d.label": "class"}, {"models/sort"}),
+    ],
+)
+def test_a_setting_renames_its_own_variant_and_what_is_above_it(changes, expected):
+    assert changed(changes) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"datasets.d.capacity": 1024},
+        {"datasets.d.rows_per_job": 128},
+        {"datasets.d.source.0.path": "e.csv"},
+        {"datasets.d.source.0.version": 3},
+        {"datasets.d.source.0.where": {"a": 1}},
+        {"datasets.d.on_duplicate": "trust"},
+        {"datasets.d.modalities.image.max_invalid": 0.5},
+        {"encoders.hog.batch": 8},
+        {"encoders.hog.device": "cpu"},
+        {"results": "elsewhere"},
+    ],
+)
+def test_what_does_not_decide_how_a_row_becomes_an_array_renames_nothing(changes):
+    assert changed(changes) == set()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"datasets.d.modalities.image.cell": "path"},
+        {"datasets.d.modalities.image.channels": 3},
+        {"datasets.d.split": {"test": 0.1, "validation": 0.1, "seed": 0}},
+        {"datasets.d.modalities.caption.bytes": 64.0},
+        {"encoders.hog.orientations": 9},
+        {"encoders.ngrams.dimensions": "64"},
+        {"models.sort.epochs": 30, "models.sort.learning_rate": "1e-3"},
+        {"models.align.split": {"test": 0.1}},
+    ],
+)
+def test_a_setting_that_says_its_default_renames_nothing(changes):
+    assert changed(changes) == set()
+
+
+def test_a_new_option_at_its_default_renames_nothing(monkeypatch):
+    before = names(small())
+    newer = dataclasses.make_dataclass(
+        "Ngrams",
+        [("new_option", int, dataclasses.field(default=7))],
+        bases=(Ngrams,),
+        frozen=True,
+        kw_only=True,
+        namespace={"__module__": Ngrams.__module__},
+    )
+    monkeypatch.setattr("sampan.encoders.ngrams.Ngrams", newer)
+    _forget_plugins(monkeypatch)
+
+    assert names(small()) == before
+    changed_option = small({"encoders.ngrams.new_option": 8})
+    assert names(changed_option)["features/caption.ngrams"] != before["features/caption.ngrams"]
+
+
+def _forget_plugins(monkeypatch):
+    from sampan import plugins
+
+    for name in ("plugin_class", "_adapter"):
+        monkeypatch.setattr(plugins, name, getattr(plugins, name).__wrapped__)
+
+
+def test_the_path_and_batch_of_an_encoder_do_not_decide_its_output():
+    encoder = {"kind": "transformers", "digest": "0" * 64, "output": "projection", "path": "a"}
+    with_path = small({"encoders.clip": encoder, "datasets.d.features.image": ["hog", "clip"]})
+    moved = small(
+        {
+            "encoders.clip": encoder | {"path": "b", "batch": 4, "memory_mb": 99},
+            "datasets.d.features.image": ["hog", "clip"],
+        }
+    )
+
+    assert names(with_path) == names(moved)
+
+
+def test_a_model_of_another_dataset_has_another_name():
+    config = small()
+    config["datasets"]["e"] = config["datasets"]["d"]
+    before = names(config)["models/sort"]
+
+    config["models"]["sort"] = config["models"]["sort"] | {"dataset": "e"}
+
+    assert names(config)["models/sort"] != before
+
+
+def test_five_faults_of_five_sorts_are_listed_at_once():
+    changes = {
+        "result": "r",
+        "datasets.d.capacity": "many",
+        "datasets.d.source.0.delimiter": ";;",
+        "datasets.d.features.caption": ["ngrams", "bert"],
+        "encoders.hog.orientation": 3,
+    }
+
+    with pytest.raises(ConfigError) as fault:
+        Plan.parse(small(changes))
+
+    assert {line.split(":")[0] for line in fault.value.faults} == {
+        "result",
+        "datasets.d.capacity",
+        "datasets.d.source.0.delimiter",
+        "datasets.d.features.caption",
+        "encoders.hog.orientation",
+    }
+    assert len(fault.value.faults) == 5
+    for line in fault.value.faults:
+        assert "there are: " in line or "; found " in line
+
+
+def test_an_encoder_that_takes_another_kind_of_modality_is_refused():
+    with pytest.raises(ConfigError) as fault:
+        Plan.parse(small({"datasets.d.features.caption": ["ngrams", "hog"]}))
+
+    assert fault.value.faults == (
+        "datasets.d.features.caption: hog (hog) takes image; caption is text",
+    )
+
+
+def test_settings_of_jobs_travel_as_json_unchanged():
+    plan = Plan.parse(small({"datasets.d.split": {"test": ["a", "b"]}}))
+    specs = [
+        plan.scan_spec("d"),
+        plan.index_spec("d"),
+        plan.preprocess_spec("d", "image"),
+        plan.extract_spec("d", "image.hog"),
+        *(plan.commit_spec(stage) for stage in plan.features.values()),
+        plan.train_spec("sort"),
+    ]
+
+    assert [json.loads(json.dumps(spec)) for spec in specs] == [_plain(spec) for spec in specs]
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which is what JSON makes of them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def test_ten_billion_rows_in_two_thousand_partitions_plan_at_once():
+    size = 5_000_192
+    changes = {"datasets.d.capacity": 2000 * size, "datasets.d.rows_per_job": size}
+    start = time.process_time()
+
+    plan = Plan.parse(small(changes))
+    parts = plan.parts("d")
+    for _ in parts:
+        plan.preprocess_spec("d", "image")
+        plan.extract_spec("d", "image.hog")
+        plan.preprocess_mb("d", "image", 4)
+
+    assert len(parts) == 2000
+    assert parts[-1] == "01999"
+    assert time.process_time() - start < 2
+
+
+def test_planning_imports_no_array_library():
+    code = (
+        "import sys; from pathlib import Path; from sampan.config.load import read;"
+        "from sampan.plan import Plan; plan = Plan.parse(read(Path('config.yaml')));"
+        "plan.stages(); [plan.train_spec(name) for name in plan.models];"
+        "[plan.preprocess_mb(*key, 4) for key in plan.preprocessed];"
+        "print([name for name in sys.argv[1:] if name in sys.modules])"
+    )
+
+    done = _python("-c", code, *ARRAY_LIBRARIES, "dask", "distributed")
+
+    assert done == "[]\n"
+
+
+@pytest.mark.parametrize("path", ["config.yaml", *sorted(Path(ROOT).glob("workflows/*/config.yaml"))])
+def test_the_configs_that_are_shipped_have_no_faults(path):
+    plan = Plan.parse(read(ROOT / path))
+
+    assert len({stage.folder for stage in plan.stages()}) == len(plan.stages())
+
+
+PLUGIN = '''
+import dataclasses
+from typing import Any, ClassVar
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class {name}:
+    __pydantic_config__: ClassVar[dict[str, Any]] = {{"extra": "forbid"}}
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+    workers: ClassVar[str] = "processes"
+    batch: int = 8
+'''
+
+
+def test_an_edited_plugin_renames_just_its_own_variants(tmp_path):
+    for name in ("spectrum", "edges"):
+        (tmp_path / f"{name}.py").write_text(PLUGIN.format(name=name.title()))
+    about = tmp_path / "mine-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    points = "spectrum = spectrum:Spectrum\nedges = edges:Edges\n"
+    (about / "entry_points.txt").write_text(f"[sampan.encoders]\n{points}")
+    changes = {
+        "encoders.mine": {"kind": "spectrum"},
+        "encoders.other": {"kind": "edges"},
+        "datasets.d.features.image": ["hog", "mine", "other"],
+        "models.sort.inputs": ["image.mine"],
+    }
+    before = _names_in_a_process_of_its_own(tmp_path, small(changes))
+
+    with (tmp_path / "spectrum.py").open("a") as file:
+        file.write("# another line\n")
+    after = _names_in_a_process_of_its_own(tmp_path, small(changes))
+
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} == {
+        "features/image.mine",
+        "models/sort",
+    }
+
+
+def _names_in_a_process_of_its_own(folder: Path, config: dict[str, Any]) -> dict[str, str]:
+    code = (
+        "import json, sys; from sampan.plan import Plan;"
+        "plan = Plan.parse(json.loads(sys.argv[1]));"
+        "print(json.dumps({f'{s.kind}/{s.name}': s.folder for s in plan.stages()}))"
+    )
+    found: dict[str, str] = json.loads(_python("-c", code, json.dumps(config), path=folder))
+    return found
+
+
+def _python(*words: str, path: Path | None = None) -> str:
+    folders = [str(folder) for folder in (path, ROOT / "src") if folder]
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class _Encoder:
+    workers = "processes"
+
+    def memory_bytes(self) -> int:
+        return 100 * 2**20
+
+
+def test_memory_is_that_of_the_process_and_of_its_workers():
+    encoder = _Encoder()
+
+    assert encoder_mb(encoder, 4) - encoder_mb(encoder, 3) == WORKER_MB + 100
+    assert encoder_mb(encoder, 1) == MASTER_MB + WORKER_MB + 100
+
+
+def test_an_encoder_that_is_one_process_needs_the_same_memory_with_any_threads():
+    encoder = _Encoder()
+    encoder.workers = "one"
+
+    assert encoder_mb(encoder, 8) == encoder_mb(encoder, 1)
