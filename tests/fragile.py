@@ -6,7 +6,7 @@ A modality and an encoder that kill their process, installed into a folder as a 
 
 from pathlib import Path
 
-MODULE = '''
+MODULE = """
 import ctypes
 import os
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class FragileEncoder:
 
     def load(self, modality, device):
         return Encode()
-'''
+"""
 ENTRY_POINTS = """
 [sampan.modalities]
 fragile = fragile_plugin:Fragile

@@ -145,5 +145,5 @@ def test_a_granted_gpu_that_cannot_be_used_is_an_error(wanted, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
-    with pytest.raises(ConfigError, match="1 GPU granted, but torch .* cannot use it"):
+    with pytest.raises(ConfigError, match=r"1 GPU granted, but torch .* cannot use it"):
         Grant(threads=1, memory_mb=1, gpus=1).device(wanted)

@@ -152,6 +152,16 @@ class Plan:
         """A model's own split, or its dataset's."""
         return model.split or self.config.datasets[model.dataset].split
 
+    def columns_file(self, dataset: str) -> str:
+        """
+        Says which source columns the index holds, in its name; relative to the results folder.
+
+        The index is made again where the config asks for other columns.
+        """
+        settings = self.config.datasets[dataset]
+        wanted = [settings.columns, {name: e.column for name, e in settings.modalities.items()}]
+        return f"{dataset}/index/columns@{digest_of(wanted)[:8]}.json"
+
     # Settings of the jobs ---------------------------------------------------------------------
 
     def scan_spec(self, dataset: str) -> dict[str, Any]:
@@ -166,11 +176,13 @@ class Plan:
             "columns": settings.columns,
             "modalities": {name: entry.column for name, entry in settings.modalities.items()},
             "split": _settings(settings.split),
+            "columns_file": self.columns_file(dataset),
         }
 
     def index_spec(self, dataset: str) -> dict[str, Any]:
         spec = self.scan_spec(dataset)
-        return {key: spec[key] for key in spec if key not in ("capacity", "on_duplicate")}
+        unused = ("capacity", "on_duplicate", "split", "columns_file")
+        return {key: spec[key] for key in spec if key not in unused}
 
     def preprocess_spec(self, dataset: str, modality: str) -> dict[str, Any]:
         settings = self.config.datasets[dataset]

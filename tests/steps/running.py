@@ -1,5 +1,6 @@
 """Jobs in processes of their own, which tests kill, starve of space, and start again."""
 
+import copy
 import csv
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pipeline
+
 from sampan.plan import Plan
 from sampan.store import ledger
 
@@ -83,16 +85,16 @@ def write_table(path: Path, header: Sequence[str], lines: Sequence[Sequence[Any]
 
 
 def elsewhere(config: Mapping[str, Any], results: Path) -> dict[str, Any]:
-    """The same config with another results folder."""
-    return dict(config) | {"results": str(results)}
+    """A copy of the config with another results folder."""
+    return copy.deepcopy(dict(config)) | {"results": str(results)}
 
 
 def job(
     config: Mapping[str, Any], step: str, *, part: int = 0, threads: int = 2, **flags: Any
 ) -> list[str]:
     """The words of one job of a config with one modality and one encoder; flags as keywords."""
-    found = [words for words in pipeline.commands(config, [step], threads=threads)]
-    words = [words for words in found if words[0] == step][part]
+    jobs = [words for words in pipeline.commands(config, [step], threads=threads)]
+    words = [words for words in jobs if words[0] == step][part]
     for name, value in flags.items():
         flag = f"--{name.replace('_', '-')}"
         words[words.index(flag) + 1] = str(value)
@@ -147,7 +149,3 @@ def recorded(variant: Path) -> list[int]:
         for shard, record in ledger.read(file.path)
         if record is not None
     ]
-
-
-def count(folder: Path, pattern: str) -> int:
-    return sum(1 for _ in folder.glob(pattern))

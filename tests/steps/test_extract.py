@@ -7,10 +7,11 @@ import pipeline
 import pyarrow.parquet as pq
 import pytest
 import zarr
+from steps import running
+
 from sampan.cli import main
 from sampan.plan import Plan
 from sampan.store.durable import read_json
-from steps import running
 
 MODULE = '''
 from dataclasses import dataclass

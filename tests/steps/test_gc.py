@@ -1,5 +1,4 @@
 import copy
-import os
 import pty
 
 import pipeline
@@ -29,14 +28,11 @@ def used(config, tmp_path):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Stands a person at a terminal who answers."""
-
-    def answer(text):
-        person, terminal = pty.openpty()
-        os.write(person, f"{text}\n".encode())
-        monkeypatch.setattr("sys.stdin", open(terminal))
-
-    return answer
+    """A terminal, at which a person gives the answer."""
+    person, theirs = pty.openpty()
+    with open(theirs) as terminal, open(person, "wb", buffering=0) as keyboard:
+        monkeypatch.setattr("sys.stdin", terminal)
+        yield lambda text: keyboard.write(f"{text}\n".encode())
 
 
 def variants(config):

@@ -39,9 +39,11 @@ def config_of(folder, words):
                 "rows_per_job": 128,
                 "modalities": {
                     "word": {
-                        "kind": "fragile", "column": "word", "rows_per_shard": 16,
+                        "kind": "fragile",
+                        "column": "word",
+                        "rows_per_shard": 16,
                         "max_invalid": 0.2,
-                    }  # fmt: skip
+                    }
                 },
                 "features": {"word": ["fragile"]},
             }

@@ -11,6 +11,8 @@ import pipeline
 import pyarrow.parquet as pq
 import pytest
 import zarr
+from steps import running
+
 from sampan.cli import main
 from sampan.modalities.text import Text
 from sampan.store import ledger
@@ -18,7 +20,6 @@ from sampan.store.durable import read_json
 from sampan.store.layout import Layout
 from sampan.store.shard import crc32c_of
 from sampan.store.variant import Variant
-from steps import running
 
 INDEX = ("scan", "index")
 

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
-from sampan.cli import main
 from steps import running
+
+from sampan.cli import main
+from sampan.store import durable
 
 ROWS = 150
 BLANK = {49, 99, 149}
@@ -134,9 +138,7 @@ def swap_labels(path, rows):
     pq.write_table(table.set_column(at, table.schema.field(at), pa.array(labels)), path)
 
 
-def test_other_labels_train_anew_and_not_from_the_old_checkpoints(
-    undisturbed, tmp_path, monkeypatch, caplog
-):
+def test_other_labels_train_anew_and_not_from_the_old_checkpoints(undisturbed, tmp_path, caplog):
     config = copied(undisturbed, tmp_path / "results")
     index = Path(config["results"]) / "texts/index/dataset.json"
     about = json.loads(index.read_text())
@@ -155,9 +157,7 @@ def test_a_number_is_regressed_in_its_own_unit(extracted, tmp_path):
     assert main(running.training(config, "value")) == 0
 
     labels = [
-        i % 5
-        for i, sample in enumerate(samples(config, "value"))
-        if sample["role"] == "train"
+        i % 5 for i, sample in enumerate(samples(config, "value")) if sample["role"] == "train"
     ]
     model = running.model_folder(config, "value") / "model.safetensors"
     (about,) = read_metadata(model).values()
@@ -199,14 +199,12 @@ def test_a_full_disk_is_waited_for_and_the_model_is_the_same(
 ):
     config = copied(extracted, tmp_path / "results")
     calls = []
-    from sampan.store import durable
-
     real = durable.write_all
 
     def write(file, data):
         calls.append(len(data))
         if len(calls) == 11:
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(file, data)
 
     monkeypatch.setattr(durable, "write_all", write)

@@ -199,7 +199,7 @@ def test_more_rows_a_job_are_accepted_where_they_are_a_multiple(tmp_path):
 def test_other_rows_a_job_are_refused(rows, tmp_path):
     pin(tmp_path / "layout.json", choose("d", rows_of(10), 64))
 
-    with pytest.raises(ConfigError, match="parts of 64 rows; rows_per_job: .* no multiple"):
+    with pytest.raises(ConfigError, match=r"parts of 64 rows; rows_per_job: .* no multiple"):
         pin(tmp_path / "layout.json", choose("d", rows_of(10), rows))
 
 

@@ -161,7 +161,9 @@ def test_killed_at_any_moment_no_recorded_shard_is_wrong_and_the_final_bytes_are
         for shard, found in records.items():
             assert len(found) == 1, f"shard {shard} was made twice"
             for array, file in found[0].files.items():
-                path = tmp_path / "killed/data.zarr" / array / LAYOUT.arrays[array].shard_file(shard)
+                path = (
+                    tmp_path / "killed/data.zarr" / array / LAYOUT.arrays[array].shard_file(shard)
+                )
                 assert crc32c_of(path) == file["crc32c"]
     assert any(0 < number < 128 for number in done), "no kill came while shards were made"
 

@@ -126,4 +126,6 @@ def test_an_empty_split_is_an_error_that_gives_the_groups_counts():
 def test_only_the_splits_that_are_needed_have_to_hold_samples():
     groups = names(["a", "b"])
 
-    check_split("digits", split_of(SplitSettings(train=("a",), test=("b",)), groups), groups, ["test"])
+    check_split(
+        "digits", split_of(SplitSettings(train=("a",), test=("b",)), groups), groups, ["test"]
+    )

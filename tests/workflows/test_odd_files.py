@@ -14,8 +14,9 @@ import pipeline
 import pyarrow.parquet as pq
 import pytest
 import zarr
-from sampan.plan import Plan
 from workflows.clone import PROFILE, Clone
+
+from sampan.plan import Plan
 
 SIDE = 64
 DATASETS = {"pictures": "image", "sounds": "audio", "texts": "text"}

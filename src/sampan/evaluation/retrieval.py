@@ -63,14 +63,24 @@ def nearest(
     """
     (query, count) rows of the best items, best first, and their cosines.
 
-    For a few queries, as examples: all scores of a query are held at once. Each item is given as
-    the first row that shows it; of equal cosines the earlier row comes first.
+    Each item is given as the first row that shows it. Memory: the embeddings once more, and the
+    scores of as many queries as make 64 MiB, of one query at least.
     """
-    first, _ = item_of_row(contents)
-    first = np.sort(first)
-    scores = _unit(queries) @ _unit(targets[first]).T
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    return first[best], np.take_along_axis(scores, best, axis=1)
+    first = np.sort(item_of_row(contents)[0])
+    queries, items = _unit(queries), _unit(targets[first])
+    count = min(count, len(items))
+    rows = np.empty((len(queries), count), np.int64)
+    cosines = np.empty((len(queries), count), np.float32)
+    height = max(1, 4 * SCORES_AT_ONCE // max(1, len(items)))
+    for top in range(0, len(queries), height):
+        block = slice(top, top + height)
+        scores = queries[block] @ items.T
+        best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+        found = np.take_along_axis(scores, best, axis=1)
+        order = np.lexsort((best, -found), axis=1)
+        rows[block] = first[np.take_along_axis(best, order, axis=1)]
+        cosines[block] = np.take_along_axis(found, order, axis=1)
+    return rows, cosines
 
 
 def retrieval_metrics(

@@ -80,6 +80,8 @@ def scan(
             _check_unmoved(spec, folder, hashes, results)
         refused = _refused(spec, files, hashes, temporary)
         _write(spec, folder, files, hashes, refused)
+        columns = {"columns": spec["columns"], "modalities": spec["modalities"]}
+        write_json(results / spec["columns_file"], columns)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -184,8 +186,8 @@ def _write(
     starts = list(accumulate((found.rows for found in files), initial=0))
     parts = []
     for part in range(partitions):
-        first = min(part * size, rows)
-        stop = min(first + size, rows)
+        first = part * size
+        stop = max(first, min(first + size, rows))
         keys = hashes.keys_digest(first, stop)
         write_json(
             folder.plan(part),
@@ -222,6 +224,8 @@ def _pieces(
             pieces.append(
                 {
                     "source": found.task.source,
+                    "settings": found.task.spec["sources"][found.task.source],
+                    "version": found.task.spec["versions"][found.task.source],
                     "file": str(found.task.file),
                     "offset": offset,
                     "skip": first - start - row,

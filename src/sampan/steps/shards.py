@@ -147,8 +147,8 @@ def too_many(
         reasons = sorted({category(reason) for _, reason in invalid})
         raise DataError(
             f"{name}: {len(invalid):,} of {rows:,} samples are invalid ({', '.join(reasons[:5])}); "
-            f"max_invalid: {max_invalid:g} allows {int(most):,}; raise it, or mend the data and run: "
-            f"sampan forget {name}"
+            f"max_invalid: {max_invalid:g} allows {int(most):,}; raise it, or mend the data and "
+            f"run: sampan forget {name}"
         )
 
 

@@ -54,9 +54,7 @@ def train(
             return code
     else:
         _write_empty(samples.folder / "model.safetensors", spec)
-        write_json(
-            samples.folder / "history.json", {"epochs": [], "best_epoch": 0, "metric": ""}
-        )
+        write_json(samples.folder / "history.json", {"epochs": [], "best_epoch": 0, "metric": ""})
     _write_samples(samples, roles)
     return 0
 

@@ -1,0 +1,78 @@
+import json
+
+import pipeline
+import pytest
+
+from sampan.cli import main
+from sampan.store.durable import read_json
+
+
+@pytest.fixture
+def config(tmp_path):
+    return pipeline.finished_texts(tmp_path)
+
+
+def commit(config, step):
+    return [words for words in pipeline.commands(config, [step]) if words[0] == "commit"][-1]
+
+
+def test_too_many_invalid_samples_are_not_committed_and_the_reasons_are_given(config, capsys):
+    config["datasets"]["texts"]["modalities"]["text"]["max_invalid"] = 0.01
+    stage = pipeline.folder_of(config, "text")
+    before = (stage / "dataset.json").read_bytes()
+
+    assert main(commit(config, "preprocess")) == 2
+
+    error = capsys.readouterr().err
+    assert f"texts: {stage.name}: 3 of 150 samples are invalid (empty text)" in error
+    assert "max_invalid: 0.01 allows 1" in error
+    assert (stage / "dataset.json").read_bytes() == before
+
+
+def test_samples_that_were_invalid_above_count_once(config):
+    config["datasets"]["texts"]["modalities"]["text"]["max_invalid"] = 0.0
+
+    assert main(commit(config, "extract")) == 0
+
+
+def test_a_receipt_of_other_settings_is_refused(config, capsys):
+    words = commit(config, "preprocess")
+    path = pipeline.folder_of(config, "text") / "receipts/part-00001.json"
+    path.write_text(json.dumps(read_json(path) | {"settings": "others"}))
+
+    assert main(words) == 2
+
+    assert f"{path}: made with other settings; run: sampan forget" in capsys.readouterr().err
+
+
+def test_a_damaged_stage_is_not_committed(config, capsys):
+    stage = pipeline.folder_of(config, "text")
+    (stage / "data.zarr/text/c.3.0").unlink()
+
+    assert main(commit(config, "preprocess")) == 2
+
+    assert "c.3.0: is missing" in capsys.readouterr().err
+
+
+def test_dataset_json_says_what_the_stage_was_made_with(config):
+    about = read_json(pipeline.folder_of(config, "text.ngrams") / "dataset.json")
+
+    assert about["made_with"] == {
+        "modality": {"kind": "text", "bytes": 32},
+        "encoder": {"kind": "ngrams", "dimensions": 16},
+    }
+    assert (about["rows"], about["valid"], about["reasons"]) == (150, 147, {"text is not valid": 3})
+    assert [part["rows"] for part in about["parts"]] == [64, 64, 22, 0]
+
+
+def test_the_index_lists_its_partitions_with_the_digests_of_their_keys(config):
+    about = read_json(pipeline.results_of(config) / "texts/index/dataset.json")
+
+    assert about["rows"] == 150
+    assert [(part["first"], part["rows"]) for part in about["parts"]] == [
+        (0, 64),
+        (64, 64),
+        (128, 22),
+        (150, 0),
+    ]
+    assert len({part["keys"] for part in about["parts"]}) == 4
