@@ -4,8 +4,8 @@ kill -9 at random moments of preprocess, extract and train; the final bytes must
     python benchmarks/kills.py [--kills 20] [--rows 1024] [--folder /tmp/kills-benchmark]
 
 Each trial starts the job from nothing, kills its whole process group at a random moment of the time
-that an undisturbed one takes, starts it again, and compares what it made with the undisturbed one's:
-arrays, quarantine and receipt, or weights, roles and history.
+that an undisturbed one takes, starts it again, and compares what both made: arrays, quarantine and
+receipt, or weights, roles and history.
 """
 
 import argparse
@@ -34,7 +34,7 @@ COMPARED = ("model.safetensors", "samples.parquet", "history.json")
 
 
 class Step(NamedTuple):
-    """A job: its command, the folder it writes, and all that it may leave behind."""
+    """A job: its command, and the folder that it alone writes."""
 
     name: str
     words: list[str]

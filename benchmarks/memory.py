@@ -3,9 +3,9 @@ Peak memory of one `sampan preprocess` job over 1,000 and over 20,000 JPEG files
 
     python benchmarks/memory.py [1000 20000] [--folder /tmp/memory-benchmark]
 
-500 different pictures of 500 × 375, made from noise and rectangles, under as many names as there are
-rows. Measured every 50 ms over the job and all its descendants: the resident memory of the largest
-process, and the sum of their proportional set sizes, which counts shared pages once.
+500 different pictures of 500 × 375, made from noise and rectangles, under as many names as there
+are rows. Measured every 50 ms over the job and all its descendants: the resident memory of the
+largest process, and the sum of their proportional set sizes, which counts shared pages once.
 """
 
 import argparse
@@ -60,18 +60,19 @@ def measure(folder: Path, rows: int, threads: int) -> Peak:
     plan = Plan.parse(config(folder, rows))
     stage = plan.preprocessed["pictures", "image"]
     receipt = plan.results / stage.folder / "receipts/part-00000.json"
-    common = ["--results", str(plan.results)]
-    for verb, spec in (("scan", plan.scan_spec), ("index", plan.index_spec)):
-        part = ["--part", "0"] if verb == "index" else []
-        command = [verb, "--spec", json.dumps(spec("pictures")), *common, *part]
-        subprocess.run(
-            [sys.executable, "-m", "sampan.cli", *command], check=True, stderr=subprocess.DEVNULL
-        )
-    spec = json.dumps(plan.preprocess_spec("pictures", "image"))
-    grant = ["--threads", str(threads), "--memory-mb", "16384", "--part", "0"]
-    words = ["preprocess", "--spec", spec, *common, *grant, "--receipt", str(receipt)]
+
+    def sampan(verb: str, spec: dict[str, Any], *more: str) -> list[str]:
+        command = [sys.executable, "-m", "sampan.cli", verb, "--spec", json.dumps(spec)]
+        return [*command, "--results", str(plan.results), *more]
+
+    index = sampan("index", plan.index_spec("pictures"), "--part", "0")
+    for words in (sampan("scan", plan.scan_spec("pictures")), index):
+        subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
+    where = ["--part", "0", "--receipt", str(receipt)]
+    grant = ["--threads", str(threads), "--memory-mb", "16384"]
+    words = sampan("preprocess", plan.preprocess_spec("pictures", "image"), *where, *grant)
     began = time.monotonic()
-    job = subprocess.Popen([sys.executable, "-m", "sampan.cli", *words], stderr=subprocess.DEVNULL)
+    job = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     largest = tree = 0
     while job.poll() is None:
         sizes = [memory(process) for process in descendants(job.pid)]
@@ -79,7 +80,7 @@ def measure(folder: Path, rows: int, threads: int) -> Peak:
         tree = max(tree, sum(shared for _, shared in sizes))
         time.sleep(EVERY_SECONDS)
     if job.returncode:
-        raise SystemExit(f"failed: sampan {' '.join(words)}")
+        raise SystemExit(f"failed: {' '.join(words)}")
     return Peak(time.monotonic() - began, largest, tree)
 
 

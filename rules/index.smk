@@ -2,6 +2,7 @@
 Find where each partition starts in the sources, list its samples, and commit the index.
 
 out  results/{dataset}/index/plan/part-{part}.json                    where a partition starts
+     results/{dataset}/index/columns@{digest}.json                    which columns it is to hold
      results/{dataset}/index/part-{part}.parquet                      key, cells, label, group, split
      results/{dataset}/index/receipts/{modality}/part-{part}.json     one for each modality's cells
      results/{dataset}/index/dataset.json
@@ -23,6 +24,7 @@ for dataset in PLAN.config.datasets:
                 dataset=dataset,
                 part=PLAN.parts(dataset),
             ),
+            f"{RESULTS}/{PLAN.columns_file(dataset)}",
         log:
             f"{RESULTS}/logs/{dataset}/scan/scan.log",
         benchmark:
@@ -47,6 +49,7 @@ for dataset in PLAN.config.datasets:
             f"index_{dataset}"
         input:
             f"{RESULTS}/{dataset}/index/plan/part-{{part}}.json",
+            f"{RESULTS}/{PLAN.columns_file(dataset)}",
         output:
             f"{RESULTS}/{dataset}/index/part-{{part}}.parquet",
             expand(

@@ -226,14 +226,16 @@ def test_planning_imports_no_array_library():
     assert done == "[]\n"
 
 
-@pytest.mark.parametrize("path", ["config.yaml", *sorted(Path(ROOT).glob("workflows/*/config.yaml"))])
+@pytest.mark.parametrize(
+    "path", ["config.yaml", *sorted(Path(ROOT).glob("workflows/*/config.yaml"))]
+)
 def test_the_configs_that_are_shipped_have_no_faults(path):
     plan = Plan.parse(read(ROOT / path))
 
     assert len({stage.folder for stage in plan.stages()}) == len(plan.stages())
 
 
-PLUGIN = '''
+PLUGIN = """
 import dataclasses
 from typing import Any, ClassVar
 
@@ -244,7 +246,7 @@ class {name}:
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     workers: ClassVar[str] = "processes"
     batch: int = 8
-'''
+"""
 
 
 def test_an_edited_plugin_renames_just_its_own_variants(tmp_path):

@@ -181,8 +181,7 @@ class Plan:
 
     def index_spec(self, dataset: str) -> dict[str, Any]:
         spec = self.scan_spec(dataset)
-        unused = ("capacity", "on_duplicate", "split", "columns_file")
-        return {key: spec[key] for key in spec if key not in unused}
+        return {key: spec[key] for key in ("dataset", "columns", "modalities")}
 
     def preprocess_spec(self, dataset: str, modality: str) -> dict[str, Any]:
         settings = self.config.datasets[dataset]
@@ -192,6 +191,7 @@ class Plan:
             "modality": entry.settings,
             "cell": entry.cell,
             "rows_per_job": settings.rows_per_job,
+            "capacity": settings.capacity,
             "max_invalid": entry.max_invalid,
         } | _when_set(rows_per_shard=entry.rows_per_shard)
 
@@ -206,6 +206,7 @@ class Plan:
             "encoder": entry.settings,
             "device": entry.device,
             "rows_per_job": settings.rows_per_job,
+            "capacity": settings.capacity,
             "max_invalid": settings.modalities[modality].max_invalid,
         } | _when_set(rows_per_shard=entry.rows_per_shard)
 

@@ -135,7 +135,7 @@ def test_storage_that_stays_in_trouble_ends_the_job_and_quarantines_nothing(
 def test_a_root_that_is_gone_is_trouble_and_no_missing_file(folder, waits):
     gone = folder / "not-mounted"
 
-    with pytest.raises(StorageError, match="the folder .*not-mounted is gone; gave up after"):
+    with pytest.raises(StorageError, match=r"the folder .*not-mounted is gone; gave up after"):
         files_of(gone, patience_seconds=5).read(0, "images/a.png")
 
 
@@ -161,7 +161,7 @@ def test_a_file_that_is_missing_among_others_is_bad_data(folder):
     files = files_of(folder)
     files.read(0, "images/a.png")
 
-    with pytest.raises(InvalidSample, match="^missing file$"):
+    with pytest.raises(InvalidSample, match=r"^missing file$"):
         files.read(0, "images/c.png")
 
 

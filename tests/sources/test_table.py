@@ -208,7 +208,9 @@ def test_jsonl_keeps_every_bad_line_as_a_row_with_a_reason(data):
 
 
 def test_half_of_a_surrogate_pair_spoils_a_row_also_in_a_list(tmp_path):
-    path = write(tmp_path / "t.jsonl", '{"id": 1, "a": ["\\ud800"]}\n{"id": 2, "a": ["\\ud83d\\ude00"]}')
+    path = write(
+        tmp_path / "t.jsonl", '{"id": 1, "a": ["\\ud800"]}\n{"id": 2, "a": ["\\ud83d\\ude00"]}'
+    )
 
     assert rows(path, ("a",)) == [
         ("", None, "not text: half of a surrogate pair"),
@@ -326,7 +328,14 @@ def test_the_stamp_of_parquet_changes_with_the_file_and_text_needs_none(tmp_path
 
 
 def test_files_of_a_pattern_come_in_natural_order(tmp_path):
-    names = ["part-10.csv", "part-9.csv", "part-1.csv", "part-01.csv", "part-²1.csv", "b/part-2.csv"]
+    names = [
+        "part-10.csv",
+        "part-9.csv",
+        "part-1.csv",
+        "part-01.csv",
+        "part-²1.csv",
+        "b/part-2.csv",
+    ]
     for name in names:
         write(tmp_path / name, "id\n")
 

@@ -108,7 +108,7 @@ def test_equal_features_retrieve_each_other_without_training(trained):
 
 def test_the_neighbours_are_the_same_however_many_queries_are_held(trained, monkeypatch):
     _, whole = evaluated(trained, "same")
-    monkeypatch.setattr("sampan.steps.evaluate.SCORES_AT_ONCE", 100)
+    monkeypatch.setattr("sampan.evaluation.retrieval.SCORES_AT_ONCE", 100)
 
     _, blocks = evaluated(trained, "same")
 

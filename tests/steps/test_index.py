@@ -41,7 +41,8 @@ def indexed(folder: Path, *paths: Path, **settings: Any) -> IndexFolder:
     plan = Plan.parse(small({"datasets.d.source": sources} | changes))
     index = IndexFolder(folder / "results/d/index")
     grant = Grant(threads=1, memory_mb=2048)
-    scan(plan.scan_spec("d"), index, grant, renumber=True, results=folder, patience_seconds=0)
+    results = folder / "results"
+    scan(plan.scan_spec("d"), index, grant, renumber=True, results=results, patience_seconds=0)
     for part in range(len(plan.parts("d"))):
         index_part(plan.index_spec("d"), index, part, patience_seconds=0)
     return index
@@ -248,7 +249,7 @@ def test_a_table_that_changed_after_the_scan_is_refused_and_the_old_part_stays(t
     plan = Plan.parse(small({"datasets.d.source.0.path": str(table)}))
     jsonl(table, rows)
 
-    with pytest.raises(DataError, match="no longer those that the scan found; .* run make update"):
+    with pytest.raises(DataError, match=r"no longer those that the scan found; .* run make update"):
         for part in (0, 1):
             index_part(plan.index_spec("d"), index, part, patience_seconds=0)
 

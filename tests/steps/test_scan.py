@@ -158,6 +158,34 @@ def test_sources_without_samples_are_refused(tmp_path):
     assert refusal(tmp_path, spec_of(table)) == "datasets.d: the sources hold no samples"
 
 
+@pytest.mark.parametrize(
+    "changes", [{"source.0.version": 1}, {"source.0.root": "raw"}, {"source.0.encoding": "latin-1"}]
+)
+def test_a_source_that_is_to_be_read_otherwise_changes_the_plans_of_its_rows(tmp_path, changes):
+    first = csv_table(tmp_path / "t.csv", range(64))
+    second = csv_table(tmp_path / "u.csv", range(64, 70))
+    before = scanned(tmp_path, spec_of(first, second))
+
+    after = scanned(tmp_path, spec_of(first, second, **changes))
+
+    assert [new == old for new, old in zip(after, before, strict=True)] == [False, True, True, True]
+
+
+def test_the_columns_that_the_index_is_to_hold_name_a_file(tmp_path):
+    table = csv_table(tmp_path / "t.csv", range(10))
+    plain, other = spec_of(table), spec_of(table, label="caption")
+    scanned(tmp_path, plain)
+    scanned(tmp_path, other)
+
+    assert plain["columns_file"] != other["columns_file"]
+    assert (
+        plain["columns_file"] == spec_of(table, capacity=1024, split={"test": 0.5})["columns_file"]
+    )
+    assert read_json(tmp_path / "results" / other["columns_file"])["columns"] == {
+        "label": "caption"
+    }
+
+
 # Keys ---------------------------------------------------------------------------------------------
 
 
@@ -307,7 +335,8 @@ def test_a_table_that_cannot_be_read_for_a_while_is_waited_for(tmp_path, monkeyp
 
     with pytest.raises(StorageError, match=r"t\.csv, read into .*: Permission denied; gave up"):
         scanned(tmp_path, spec_of(table))
-    scan(spec_of(table), folder, ONE, renumber=False, results=tmp_path, patience_seconds=60)
+    results = tmp_path / "results"
+    scan(spec_of(table), folder, ONE, renumber=False, results=results, patience_seconds=60)
 
     assert read_json(folder.plan(0))["rows"] == 10
 

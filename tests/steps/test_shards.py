@@ -11,6 +11,7 @@ from sampan.store.durable import read_json
 
 GRANT = Grant(threads=2, memory_mb=2048)
 STAGE = {"kind": "features", "dataset": "d", "name": "image.hog", "digest": "0" * 64}
+SPEC = {"stage": STAGE, "rows_per_job": 32, "max_invalid": 0.1}
 
 
 def tasks_of(part, patience_seconds=5.0):
@@ -18,7 +19,7 @@ def tasks_of(part, patience_seconds=5.0):
     return [
         ShardTask(
             step="extract",
-            spec={"stage": STAGE, "rows_per_job": 32, "max_invalid": 0.1},
+            spec=SPEC,
             results="",
             part=0,
             shard=shard,
@@ -81,12 +82,11 @@ def test_a_disk_that_stays_full_ends_the_job_and_keeps_what_is_recorded(part):
 
 def test_more_invalid_samples_than_allowed_stop_the_partition(part):
     partitions.make(part)
-    spec = tasks_of(part, 0) or {"stage": STAGE, "rows_per_job": 32, "max_invalid": 0.1}
 
     with pytest.raises(DataError, match=r"4 of 32 samples are invalid \(odd\).* 0\.1 allows 3"):
-        check_invalid(spec, part, part.invalid)
+        check_invalid(SPEC, part, part.invalid)
 
-    assert check_invalid(spec, part, part.invalid[:3]) == part.invalid[:3]
+    assert check_invalid(SPEC, part, part.invalid[:3]) == part.invalid[:3]
 
 
 def test_the_receipt_is_written_last(part, tmp_path):

@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
             found = loader.get_single_data()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
-    except (OSError, UnicodeDecodeError) as fault:
+    except (OSError, ValueError) as fault:
         raise ConfigError(f"{path}: cannot be read: {fault}") from fault
     except yaml.YAMLError as fault:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(fault).split())}") from fault

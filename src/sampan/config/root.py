@@ -18,7 +18,7 @@ ModelSettings = Annotated[
 ]
 
 DatasetName = Annotated[Name, not_one_of("benchmarks", "logs", "models")]
-EncoderName = Annotated[Name, not_one_of("embedding", "sample", "valid")]
+EncoderName = Annotated[Name, not_one_of("digest", "embedding", "length", "sample", "valid")]
 
 
 class Config(Section):

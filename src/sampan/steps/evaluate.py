@@ -27,7 +27,6 @@ from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
 
 NEAREST = 5
-SCORES_AT_ONCE = 2**22
 PACKAGES = ("numpy", "torch", "transformers", "scikit-image", "scikit-learn", "zarr", "snakemake")
 
 
@@ -139,24 +138,12 @@ def _retrieval(
             if source == target:
                 continue
             ids = contents[target]
-            near, scores = _nearest(found[source], found[target], ids)
+            near, scores = retrieval.nearest(found[source], found[target], ids, count=NEAREST)
             name = f"{source}→{target}"
             predicted[f"{name}/rank"] = retrieval.ranks(found[source], found[target], ids)
             predicted[f"{name}/nearest"] = [list(map(int, test[row])) for row in near]
             predicted[f"{name}/scores"] = [list(map(float, row)) for row in scores]
     return measured, predicted, {"chance": retrieval.chance(contents)}
-
-
-def _nearest(
-    queries: NDArray[np.float32], targets: NDArray[np.float32], contents: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(query, item) the best items of every query and their cosines, some queries at a time."""
-    height = max(1, SCORES_AT_ONCE // max(1, len(targets)))
-    blocks = [
-        retrieval.nearest(queries[top : top + height], targets, contents, count=NEAREST)
-        for top in range(0, len(queries), height)
-    ]
-    return np.concatenate([b[0] for b in blocks]), np.concatenate([b[1] for b in blocks])
 
 
 def _card(

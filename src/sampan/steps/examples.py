@@ -43,7 +43,7 @@ class Examples:
             here = [row for row in wanted if first <= row < stop]
             if not here:
                 continue
-            part = IndexPart(self.index.folder.part(about["part"]))
+            part = IndexPart(self.index.folder.part(about["part"]), about["rows"])
             known = [name for name in columns if name in part.columns]
             for row in here:
                 read = part.read(known, range(row, row + 1))

@@ -126,6 +126,7 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
         stage.digest,
         {name: ArraySpec(("embedding",), (dimensions,), DTYPE)},
         spec["rows_per_job"],
+        capacity=spec["capacity"],
         rows_per_shard=spec.get("rows_per_shard"),
     )
     return layouts.pin(variant.layout, wanted)

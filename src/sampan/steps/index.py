@@ -112,11 +112,8 @@ def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, A
     roots: list[dict[str, Any]] = []
     numbers = []
     for piece in plan["pieces"]:
-        source = _source(spec, piece)
-        root = {
-            "path": str(source.root_of(Path(piece["file"]))),
-            "version": spec["versions"][piece["source"]],
-        }
+        folder = _source(spec, piece).root_of(Path(piece["file"]))
+        root = {"path": str(folder), "version": piece["version"]}
         if root not in roots:
             roots.append(root)
         numbers.append(roots.index(root))
@@ -124,9 +121,8 @@ def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, A
 
 
 def _source(spec: dict[str, Any], piece: dict[str, Any]) -> Source:
-    number = piece["source"]
-    where = f"datasets.{spec['dataset']}.source.{number}"
-    found: Source = plugins.make("sources", spec["sources"][number], where)
+    where = f"datasets.{spec['dataset']}.source.{piece['source']}"
+    found: Source = plugins.make("sources", piece["settings"], where)
     return found
 
 

@@ -117,7 +117,11 @@ def choose_layout(spec: dict[str, Any], plugin: Modality) -> Layout:
         specs["length"] = LENGTH
     specs["digest"] = DIGEST
     return layouts.choose(
-        stage.digest, specs, spec["rows_per_job"], rows_per_shard=spec.get("rows_per_shard")
+        stage.digest,
+        specs,
+        spec["rows_per_job"],
+        capacity=spec["capacity"],
+        rows_per_shard=spec.get("rows_per_shard"),
     )
 
 
