@@ -6,6 +6,21 @@ Rows a CPU second and peak memory of `sampan scan` and `sampan index` on a table
 A row has a key, two paths, a caption, a label and a group, about 110 bytes. Each step runs in a
 process of its own, one thread, so that its peak memory (maximum resident set) is its own; the index
 runs all its partitions of 262,144 rows one after another.
+
+Measured on 2 virtual cores that other work shared, Python 3.11, local disk:
+
+| table | rows | MB | step | seconds | CPU seconds | rows/CPU s | peak MB |
+|---|---|---|---|---|---|---|---|
+| csv | 1,000,000 | 139 | scan | 4.5 | 4.6 | 215,962 | 182 |
+| csv | 1,000,000 | 139 | index | 6.3 | 6.3 | 157,501 | 172 |
+| jsonl | 1,000,000 | 209 | scan | 11.7 | 7.0 | 143,601 | 182 |
+| jsonl | 1,000,000 | 209 | index | 12.7 | 8.5 | 117,498 | 172 |
+| csv | 10,000,000 | 1,411 | scan | 51.5 | 45.4 | 220,304 | 307 |
+| csv | 10,000,000 | 1,411 | index | 70.3 | 60.5 | 165,370 | 179 |
+| jsonl | 10,000,000 | 2,111 | scan | 71.4 | 65.2 | 153,310 | 307 |
+| jsonl | 10,000,000 | 2,111 | index | 79.9 | 76.9 | 130,102 | 179 |
+
+The scan's peak is the sort of key hashes, in blocks of 2,097,152 rows.
 """
 
 import argparse

@@ -150,7 +150,7 @@ def test_a_key_that_is_a_list_is_no_crash(tmp_path):
             {"datasets.d.split": {"test": 0.7, "validation": 0.6}},
             "datasets.d.split: fractions add up to 1.3; at most 1 is allowed",
         ),
-        ({"encoders.valid": {"kind": "hog"}}, "encoders.valid: this name is reserved; so are: emb"),
+        ({"encoders.valid": {"kind": "hog"}}, "encoders.valid: this name is reserved; so are: "),
         ({"models.sort.task": "sort"}, "models.sort.task: should be one of classify, regress, ali"),
         ({"models.sort.task": ...}, "models.sort.task: is missing"),
         ({"models.sort.epoch": 3}, "models.sort.epoch: is no setting here; there are: batch_size,"),

@@ -61,7 +61,7 @@ WORDS = ["fine", "nan", "fine", "inf", "large", " ", "fine", "fine"]
 def preprocessed(tmp_path_factory):
     """Pictures of which only the features are to be made."""
     config = running.pictures(tmp_path_factory.mktemp("pictures"), rows=48)
-    pipeline.run(config, ("scan", "index", "preprocess"))
+    pipeline.run(config, ("scan", "index", "preprocess"), threads=1)
     return config
 
 
@@ -100,7 +100,7 @@ def test_a_row_that_is_not_valid_above_is_nan_not_valid_and_counted(undisturbed)
 
 def test_a_job_killed_twice_ends_with_the_same_bytes(preprocessed, undisturbed, tmp_path):
     config = copied(preprocessed, tmp_path / "results")
-    words = running.job(config, "extract")
+    words = running.job(config, "extract", threads=1)
 
     kills = [
         running.Job(words, tmp_path / "log").kill_when(
@@ -141,7 +141,7 @@ def test_a_partition_beyond_the_data_loads_no_encoder(tmp_path, monkeypatch):
 
     plan = Plan.parse(config)
     receipt = read_json(pipeline.receipts_of(plan, plan.features["texts", "text.ngrams"])[3])
-    assert (receipt["first"], receipt["rows"], receipt["valid_files"]) == (10, 0, {})
+    assert (receipt["part"], receipt["rows"], receipt["valid_files"]) == (3, 0, {})
 
 
 def test_a_grant_that_is_too_small_is_refused_before_the_encoder_is_loaded(
@@ -181,7 +181,7 @@ def odd(tmp_path):
     (folder / "odd-1.dist-info/entry_points.txt").write_text(entry)
     config = pipeline.texts(tmp_path)
     running.write_table(tmp_path / "texts.csv", ["id", "text"], list(enumerate(WORDS)))
-    dataset = config["datasets"]["texts"] | {"capacity": 64, "features": {}}
+    dataset = config["datasets"]["texts"] | {"capacity": 64}
     dataset["modalities"]["text"]["max_invalid"] = 0.5
     config["datasets"]["texts"] = {
         name: value for name, value in dataset.items() if name not in ("label", "group")
@@ -193,18 +193,10 @@ def odd(tmp_path):
 def odd_words(config, **encoder):
     """The extract job of the plug-in, which this process does not know."""
     plan = Plan.parse(config)
-    above = plan.preprocessed["texts", "text"]
-    stage = above._replace(kind="features", name="text.odd", digest="0" * 64)
-    settings = config["datasets"]["texts"]["modalities"]["text"]
-    spec = {
-        "stage": stage._asdict(),
-        "above": above._asdict(),
-        "modality": {"kind": "text", "bytes": settings["bytes"]},
-        "encoder": {"kind": "odd", **encoder},
-        "device": "cpu",
-        "rows_per_job": 64,
-        "max_invalid": 0.5,
-    }
+    known = plan.features["texts", "text.ngrams"]
+    stage = known._replace(name="text.odd", digest="0" * 64)
+    spec = plan.extract_spec("texts", "text.ngrams")
+    spec |= {"stage": stage._asdict(), "encoder": {"kind": "odd", **encoder}}
     variant = plan.results / stage.folder
     where = ["--results", str(plan.results), "--part", "0"]
     receipt = ["--receipt", str(variant / "receipts/part-00000.json")]

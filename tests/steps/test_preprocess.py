@@ -139,7 +139,7 @@ def test_a_full_disk_fails_the_job_and_a_later_one_finishes(undisturbed, small_d
     source = Path(undisturbed["results"]) / "pictures/index"
     shutil.copytree(source, small_disk / "pictures/index")
     variant = pipeline.folder_of(config, "image", "pictures")
-    words = running.job(config, "preprocess", patience_seconds=1.5)
+    words = running.job(config, "preprocess", threads=1, patience_seconds=1.5)
 
     full = pipeline.sampan(*words)
 

@@ -45,7 +45,7 @@ def texts(folder):
 @pytest.fixture(scope="module")
 def extracted(tmp_path_factory):
     config = texts(tmp_path_factory.mktemp("texts"))
-    pipeline.run(config)
+    pipeline.run(config, threads=1)
     return config
 
 

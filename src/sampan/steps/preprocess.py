@@ -277,9 +277,7 @@ def preprocess_shard(task: ShardTask) -> Record:
 
 
 def probe(task: ShardTask) -> Iterator[int]:
-    """
-    Decode the rows one by one and say before and after which it is; for a process that may die.
-    """
+    """Decode the rows one by one and say before each which it is; for a process that may die."""
     import numpy as np
 
     decoder = Decoder(task)

@@ -12,6 +12,7 @@ from sampan.config.load import parse_as
 from sampan.config.root import ModelSettings
 from sampan.config.split import SplitSettings
 from sampan.plan import MASTER_MB, WORKER_MB
+from sampan.errors import StorageError
 from sampan.steps import job
 from sampan.store.committed import Committed
 from sampan.store.index import Index, IndexFolder
@@ -63,6 +64,11 @@ class Samples:
         )
         self.split_settings = parse_as(SplitSettings, spec["split"])
         self.index = Index(IndexFolder(results / self.stage.dataset / "index"))
+        if self.index.about["columns"] != spec["columns"]:
+            raise StorageError(
+                f"{self.index.folder.path}: made for the columns {self.index.about['columns']}, "
+                f"this config has {spec['columns']}; run: snakemake index"
+            )
         self.stages = {
             name: Committed(job.variant_of(results, value))
             for name, value in spec["features"].items()
