@@ -48,9 +48,7 @@ class Clone:
     def update(self) -> "Ran":
         """`make update`, with the environment that is there."""
         binaries = str(Path(sys.executable).parent)
-        return self.run(
-            "make", "update", f"BIN={binaries}", "CORES=2", "-o", ".venv/installed"
-        )
+        return self.run("make", "update", f"BIN={binaries}", "CORES=2", "-o", ".venv/installed")
 
     def config(self) -> dict[str, Any]:
         found: dict[str, Any] = yaml.safe_load((self.folder / "config.yaml").read_text())
