@@ -24,7 +24,7 @@ update: .venv/installed
 	$(SNAKEMAKE)
 
 test: .venv/installed-test
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadgroup
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
@@ -46,6 +46,7 @@ format: .venv/installed-test
 	touch $@
 
 .venv/installed: .venv/python pyproject.toml constraints.txt
+	@echo "Installing sampan and PyTorch into .venv; that takes some minutes the first time."
 	$(if $(TORCH_INDEX),$(PIP) install --no-deps --index-url $(TORCH_INDEX) -c constraints.txt torch)
 	$(PIP) install -c constraints.txt -e .
 	touch $@

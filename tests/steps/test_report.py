@@ -15,8 +15,6 @@ from sampan.reporting.data import ModelReport, Picture, ReportData, Text
 from sampan.steps.report import report_data
 from sampan.store.durable import read_json
 
-pytestmark = pytest.mark.xdist_group("report")
-
 SHORT = {"epochs": 3, "hidden": 0, "bootstrap": 100, "batch_size": 32}
 MODELS: dict[str, dict[str, Any]] = {
     "name-it": {"task": "classify", "inputs": ["image.hog", "caption.ngrams"], **SHORT},

