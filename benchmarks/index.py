@@ -1,7 +1,7 @@
 """
 Rows a CPU second and peak memory of `sampan scan` and `sampan index` on a table of N rows.
 
-    python benchmarks/index.py 1000000 [--folder /tmp/index-benchmark]
+    python benchmarks/index.py 1000000 [--folder FOLDER]
 
 A row has a key, two paths, a caption, a label and a group, about 110 bytes. Each step runs in a
 process of its own, one thread, so that its peak memory (maximum resident set) is its own; the index
@@ -29,6 +29,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,9 @@ for part in range(parts):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("rows", type=int)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/index-benchmark"))
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "index-benchmark"
+    )
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     print("| table | rows | MB | step | seconds | CPU seconds | rows/CPU s | peak MB |")

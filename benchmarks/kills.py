@@ -1,7 +1,7 @@
 """
 kill -9 at random moments of preprocess, extract and train; the final bytes must not differ.
 
-    python benchmarks/kills.py [--kills 20] [--rows 1024] [--folder /tmp/kills-benchmark]
+    python benchmarks/kills.py [--kills 20] [--rows 1024] [--folder FOLDER]
 
 Each trial starts the job from nothing, kills its whole process group at a random moment of the time
 that an undisturbed one takes, starts it again, and compares what both made: arrays, quarantine and
@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -55,7 +56,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/kills-benchmark"))
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "kills-benchmark"
+    )
     args = parser.parse_args()
     shutil.rmtree(args.folder, ignore_errors=True)
     plan = Plan.parse(make_pictures(args.folder, args.rows))

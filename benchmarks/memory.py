@@ -1,7 +1,7 @@
 """
 Peak memory of one `sampan preprocess` job over 1,000 and over 20,000 JPEG files: it must not grow.
 
-    python benchmarks/memory.py [1000 20000] [--folder /tmp/memory-benchmark]
+    python benchmarks/memory.py [1000 20000] [--folder FOLDER]
 
 500 different pictures of 500 × 375, made from noise and rectangles, under as many names as there
 are rows. Measured every 50 ms over the job and all its descendants: the resident memory of the
@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("rows", type=int, nargs="*", default=[1_000, 20_000])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/memory-benchmark"))
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "memory-benchmark"
+    )
     args = parser.parse_args()
     shutil.rmtree(args.folder, ignore_errors=True)
     make_pictures(args.folder / "pictures")

@@ -1,8 +1,11 @@
+import os
+import time
+
 import pytest
 from store import partitions
 
 from sampan.errors import StorageError
-from sampan.store.variant import current, damage, recorded
+from sampan.store.variant import current, damage, recorded, sweep
 
 
 @pytest.fixture
@@ -55,3 +58,19 @@ def test_a_folder_that_cannot_be_looked_into_is_bad_storage_and_no_missing_shard
 
     with pytest.raises(StorageError, match="cannot be read: Too many levels"):
         damage(part.variant, part.layout, part.done[1])
+
+
+def test_only_what_a_killed_attempt_left_of_these_shards_is_swept(part):
+    left, young = (part.variant.temporary_shard("image", 1) for _ in range(2))
+    others = part.variant.temporary_shard("image", 2)
+    for path in (left, young, others):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    for path in (left, others):
+        os.utime(path, (time.time() - 7200,) * 2)
+
+    sweep(part.variant, {1})
+
+    assert not left.exists()
+    assert young.exists()
+    assert others.exists()

@@ -27,7 +27,7 @@ def image_processor(path: Path) -> Any:
     with offline(path):
         from transformers import AutoImageProcessor
 
-        return AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+        return AutoImageProcessor.from_pretrained(
             path, local_files_only=True, trust_remote_code=False, backend="pil"
         )
 

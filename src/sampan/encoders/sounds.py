@@ -19,7 +19,7 @@ def feature_extractor(path: Path) -> Any:
     with offline(path):
         from transformers import AutoFeatureExtractor
 
-        return AutoFeatureExtractor.from_pretrained(  # type: ignore[no-untyped-call]
+        return AutoFeatureExtractor.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
         )
 

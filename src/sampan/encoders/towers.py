@@ -31,7 +31,7 @@ def skeleton(path: Path) -> Any:
 
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
-            return AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            return AutoModel.from_config(config, trust_remote_code=False)
 
 
 def kinds_of(model: Any) -> list[str]:

@@ -15,6 +15,7 @@ from sampan.steps import job
 from sampan.store.durable import patiently
 from sampan.store.ledger import Attempt, Record
 from sampan.store.partition import Partition, category
+from sampan.store.variant import sweep
 
 ROUNDS = 3
 """How often a shard is tried whose worker dies."""
@@ -62,6 +63,7 @@ def make_shards(
         "%s part %d: %d shards to make, %d adopted",
         name, partition.part, len(tasks), len(partition.done),
     )  # fmt: skip
+    sweep(partition.variant, {task.shard for task in tasks})
     memory_mb = grant.memory_mb // grant.workers(workers)
     start = time.monotonic()
     total = sum(task.stop - task.first for task in tasks)

@@ -25,9 +25,7 @@ from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import GROUP_METADATA, Layout
 from sampan.store.ledger import Record
 from sampan.store.shard import crc32c_of
-from sampan.store.variant import Variant, damage
-
-ORPHAN_SECONDS = 3600
+from sampan.store.variant import LEFT_BEHIND_SECONDS, Variant, damage
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--orphan-seconds",
         type=float,
-        default=ORPHAN_SECONDS,
+        default=LEFT_BEHIND_SECONDS,
         help="age from which --repair removes temporary files; younger ones may be a running job's",
     )
 

@@ -1,8 +1,10 @@
 """The folder of one variant of a stage, and where everything in it lies."""
 
+import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from sampan.store import ledger
 from sampan.store.durable import fsync_folder, storing
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
+
+LEFT_BEHIND_SECONDS = 3600
+"""Age at which a temporary file is taken for a killed attempt's."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,20 @@ class Variant:
 
     def temporary_shard(self, array: str, shard: int) -> Path:
         return self.temporary / f"{array}.{shard}.{secrets.token_hex(4)}.partial"
+
+
+def sweep(variant: Variant, shards: Container[int]) -> None:
+    """
+    Remove what killed attempts left of these shards: temporary files an hour old or more.
+
+    A younger one may be another attempt's that is still running.
+    """
+    for path in variant.temporary.glob("*.*.*.partial"):
+        number = path.name.split(".")[1]
+        with contextlib.suppress(OSError):
+            left = time.time() - path.stat().st_mtime >= LEFT_BEHIND_SECONDS
+            if left and number.isdigit() and int(number) in shards:
+                path.unlink()
 
 
 def recorded(variant: Variant, layout: Layout, shard: int, key: str) -> Record | None:
