@@ -1,4 +1,4 @@
-# make run      from nothing to the default run's report
+# make run      from nothing to the default run's report; CONFIG=… for another config
 # make test     from nothing to a finished test suite
 # make update   look for new rows and changed labels in the sources, then do what they need
 # make check    what CI checks before the tests: lint, types, layers, schema
@@ -10,18 +10,20 @@ CONFIG ?= config.yaml
 TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local --cores $(CORES) \
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
+OPTIONS := --profile profiles/local --cores $(CORES) \
 	$(if $(filter-out config.yaml,$(CONFIG)),--configfile $(CONFIG))
 
 .PHONY: run test update check format clean
 
 run: .venv/installed
-	$(SNAKEMAKE)
+	$(SNAKEMAKE) $(OPTIONS)
 
 update: .venv/installed
-	$(SNAKEMAKE) scan --forcerun $$($(SNAKEMAKE) --list-rules 2>/dev/null | grep '^scan_')
-	$(SNAKEMAKE) index
-	$(SNAKEMAKE)
+	$(SNAKEMAKE) scan --forcerun \
+		$$($(SNAKEMAKE) --list-rules $(OPTIONS) 2>/dev/null | grep '^scan_') $(OPTIONS)
+	$(SNAKEMAKE) index $(OPTIONS)
+	$(SNAKEMAKE) $(OPTIONS)
 
 test: .venv/installed-test
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder

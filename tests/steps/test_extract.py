@@ -132,6 +132,14 @@ def test_a_job_with_nothing_left_to_do_loads_no_encoder(undisturbed, tmp_path, m
     assert receipt.read_bytes() == first
 
 
+def test_a_granted_gpu_is_no_matter_to_an_encoder_that_runs_on_the_cpu(tmp_path, monkeypatch):
+    config = pipeline.texts(tmp_path, rows=10)
+    pipeline.run(config, ("scan", "index", "preprocess"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    assert main([*running.job(config, "extract"), "--gpus", "1"]) == 0
+
+
 def test_a_partition_beyond_the_data_loads_no_encoder(tmp_path, monkeypatch):
     config = pipeline.texts(tmp_path, rows=10)
     pipeline.run(config, ("scan", "index", "preprocess"))

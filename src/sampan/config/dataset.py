@@ -86,7 +86,7 @@ class EncoderEntry(Section):
     kind: str
     """Name of an encoder plug-in."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` is the GPU that the job was granted, else the CPU."""
+    """`auto` is the GPU that the job was granted, else the CPU; small encoders stay on the CPU."""
     rows_per_shard: Annotated[int, Field(ge=1)] | None = None
     """Rows in one file, a power of two; worked out where it is not given."""
 

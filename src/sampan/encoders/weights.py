@@ -22,9 +22,9 @@ def weights_digest(path: str | Path) -> str:
     One SHA-256 over every file that is read from a folder of weights, in 64 hexadecimal digits.
 
     It is the digest of what `sha256sum` prints for the files at the folder's top whose names end as
-    in `READ`, in the order of their names' bytes: `LC_ALL=C; sha256sum *.json … | sha256sum`. Other
-    files (pickles, pictures, a README.md) and hidden ones change nothing. `ConfigError` where there
-    is no such folder.
+    in `READ`, each as `digest  name`, in the order of their names' bytes. Other files (pickles,
+    pictures, a README.md) and hidden ones change nothing. `ConfigError` where there is no such
+    folder.
     """
     lines = []
     for file in _files(Path(path)):

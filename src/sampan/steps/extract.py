@@ -68,7 +68,8 @@ def extract(
         todo = partition.adopt(keys)
         if todo:
             _check_memory(spec, variant, grant)
-            device = grant.device(spec["device"])
+            workers = _encoder(plan.canonical(spec["encoder"])).workers
+            device = grant.device(spec["device"]) if workers == "one" else "cpu"
             tasks = [
                 ShardTask(
                     step="extract",
@@ -84,7 +85,6 @@ def extract(
                 )
                 for shard in todo
             ]
-            workers = _encoder(plan.canonical(spec["encoder"])).workers
             make_shards(partition, tasks, extract_shard, grant, workers)
     above = _invalid_above(spec)
     check_invalid(spec, partition, [item for item in partition.invalid if item[1] != above])
