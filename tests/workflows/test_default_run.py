@@ -57,6 +57,16 @@ def test_a_finished_run_has_nothing_to_be_done(finished):
     assert not ran.jobs
 
 
+def test_snakemakes_own_report_has_captions_and_categories(finished):
+    ran = finished.snakemake(*PROFILE, "--report", "snakemake.html")
+
+    assert ran.code == 0, ran
+    page = (finished.folder / "snakemake.html").read_text()
+    assert "digits-classify" in page
+    assert "Models" in page
+    assert "bootstrap" in page  # a word of the metrics' caption
+
+
 def test_a_changed_setting_makes_just_the_variants_that_depend_on_it(again):
     config = again.config()
     config["encoders"]["logmel"]["bands"] = 32
