@@ -79,7 +79,7 @@ class Logmel:
     def load(self, modality: Modality, device: str) -> Encode:
         if faults := self.check(modality):
             raise ConfigError(faults)
-        rate_hz = modality.rate_hz  # type: ignore[attr-defined]
+        rate_hz = modality.rate_hz  # type: ignore[attr-defined] # `check` saw it
         window = round(self.window_seconds * rate_hz)
         return _Logmel(
             window=window,

@@ -79,11 +79,11 @@ class Tower:
             found: torch.Tensor | None = hidden[:, 0] if self.class_token else None
             return found
         if hidden.ndim == 4:  # (sample, feature, y, x)
-            return hidden.mean((2, 3))  # type: ignore[no-any-return]
+            return hidden.mean((2, 3))  # type: ignore[no-any-return] # untyped
         if mask is None:
-            return hidden[:, self.prefix :].mean(1)  # type: ignore[no-any-return]
+            return hidden[:, self.prefix :].mean(1)  # type: ignore[no-any-return] # untyped
         weight = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)  # type: ignore[no-any-return]
+        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)  # type: ignore[no-any-return] # untyped
 
 
 def _rows(result: Any, name: str) -> "torch.Tensor | None":

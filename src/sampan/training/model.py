@@ -70,7 +70,7 @@ def load_model(path: Path) -> Model:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["sampan"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # no dict
         settings = _SETTINGS.validate_python(about["settings"])
         network = blank_network(settings, about["dimensions"], len(about["classes"]))
         network.load_state_dict(tensors)

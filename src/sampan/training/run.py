@@ -98,7 +98,7 @@ class Run:
         )
         loss = self.task(self.network, self._inputs(rows), rows, dropout).loss
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call] # torch's
         self.optimiser.step()
         if isinstance(self.network, AlignHead):
             self.network.constrain()
