@@ -1,0 +1,235 @@
+"""
+Leases: one attempt at a time works on a thing, and the others can tell that it is alive.
+
+Two attempts at one partition happen: Snakemake was killed and started again while its old jobs run
+on, or a node that was given up for lost comes back. Both would give the same bytes; a lease keeps
+them from doing the work twice.
+
+Each attempt at `name` creates `<name>.<number>.json`, the next number that is free (exclusive
+creation), and touches it every ten seconds. The lowest number that is alive holds the lease, the
+others wait. An attempt is dead if its file was not touched for two minutes, or if its process is
+gone, where that can be seen. Ages are differences of the files' own times, so that only heartbeats
+need clocks that agree.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sampan.store.durable import storing
+
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 120.0
+
+_NAME = re.compile(r"(.+)\.(\d{6})\.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt that holds a lease or waits for it."""
+
+    name: str
+    number: int
+    path: Path
+    age_seconds: float
+    """Since its last heartbeat."""
+    host: str = ""
+    process: str = ""
+    job: str = ""
+    """Slurm's number of its job, if it runs in one."""
+    since: float = 0.0
+    """When it began, in seconds since 1970."""
+
+    @property
+    def alive(self) -> bool:
+        return self.age_seconds < STALE_SECONDS and not _is_gone(self.process)
+
+    def __str__(self) -> str:
+        job = f", Slurm job {self.job}" if self.job else ""
+        return f"{self.host or 'an unknown host'}{job}, heartbeat {self.age_seconds:.0f} s ago"
+
+
+def attempts(folder: Path, now: float | None = None) -> list[Attempt]:
+    """All attempts at all names of a folder, in the order of their numbers; none if it is not."""
+    now = time.time() if now is None else now
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _NAME.fullmatch(entry.name)
+            with contextlib.suppress(FileNotFoundError):  # released since it was listed
+                if match:
+                    touched = entry.stat().st_mtime
+                    found.append(
+                        Attempt(
+                            name=match[1],
+                            number=int(match[2]),
+                            path=Path(entry.path),
+                            age_seconds=max(0.0, now - touched),
+                            **_read(Path(entry.path)),
+                        )
+                    )
+    return sorted(found, key=lambda attempt: attempt.number)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What an attempt says of itself; nothing where it has not finished saying it."""
+    try:
+        value = json.loads(path.read_bytes())
+        return {key: value[key] for key in ("host", "process", "job", "since")}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+class Lost(Exception):
+    """Others took this attempt for dead; what it has not recorded yet is theirs to make."""
+
+
+class Lease:
+    """
+    One attempt's lease of `name`; a context manager that waits until it holds it.
+
+    `waiting` is called with the holder about once a second, and may raise to stand aside. While it
+    is held, a thread touches the file. `StorageError` where the file cannot be made.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, waiting: Callable[[Attempt], None] = lambda holder: None
+    ) -> None:
+        self._folder, self._name, self._waiting = folder, name, waiting
+        self._path = folder
+        self._file = -1
+        self._number = 0
+        self._ended = threading.Event()
+        self._lost = False
+
+    def __enter__(self) -> Self:
+        with storing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._register()
+        threading.Thread(target=self._beat, name=f"lease {self._name}", daemon=True).start()
+        try:
+            while (holder := self._before_us()) is not None:
+                self._waiting(holder)
+                time.sleep(1)
+                self.check()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        with contextlib.suppress(OSError):
+            if self._is_ours():
+                self._path.unlink(missing_ok=True)
+            os.close(self._file)
+
+    def check(self) -> None:
+        """`Lost` where others took this attempt for dead."""
+        self._touch()
+        if self._lost:
+            raise Lost(f"{self._path}: taken over")
+
+    def _register(self) -> None:
+        """
+        Take the next free number.
+
+        Whoever finds a higher number beside the one that it has just taken was slow between
+        looking and taking: that one may hold the lease already, so it tries again.
+        """
+        about = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "process": _process(os.getpid()),
+                "job": os.environ.get("SLURM_JOB_ID", ""),
+                "since": time.time(),
+            }
+        )
+        while True:
+            self._number = 1 + max((other.number for other in self._others()), default=0)
+            self._path = self._folder / f"{self._name}.{self._number:06d}.json"
+            try:
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            except FileExistsError:
+                continue
+            with contextlib.suppress(OSError):  # on a full disk it counts without its content
+                os.write(self._file, about.encode())
+            if all(other.number < self._number for other in self._others()):
+                return
+            self._path.unlink(missing_ok=True)
+            os.close(self._file)
+
+    def _others(self) -> list[Attempt]:
+        try:
+            now = self._path.stat().st_mtime if self._number else time.time()
+        except OSError:
+            now = time.time()
+        found = attempts(self._folder, now)
+        return [a for a in found if a.name == self._name and a.path != self._path]
+
+    def _before_us(self) -> Attempt | None:
+        """The attempt to wait for; the dead among those before it are removed."""
+        self._touch()
+        for other in self._others():
+            if other.number > self._number:
+                break
+            if other.alive:
+                return other
+            other.path.unlink(missing_ok=True)
+        return None
+
+    def _beat(self) -> None:
+        while not self._lost and not self._ended.wait(BEAT_SECONDS):
+            self._touch()
+
+    def _touch(self) -> None:
+        """A heartbeat. It takes no space, so that a full disk makes nobody look dead."""
+        try:
+            os.utime(self._file)
+            self._lost = self._lost or not self._is_ours()
+        except OSError as fault:  # any other is storage in trouble, which all see alike
+            self._lost = self._lost or fault.errno == errno.ESTALE
+
+    def _is_ours(self) -> bool:
+        """Whether the file of our name is still the one that we made."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+
+
+def _process(pid: int) -> str:
+    """What no other process ever is: this boot, the namespace of process numbers, its start."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.readlink("/proc/self/ns/pid")
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if stat[0] == "Z" else f"{boot} {space} {pid} {stat[19]}"
+
+
+def _is_gone(process: str) -> bool:
+    """Whether a process of this boot and namespace has ended; False where that cannot be seen."""
+    ours = _process(os.getpid()).split()
+    theirs = process.split()
+    if len(theirs) != 4 or theirs[:2] != ours[:2]:
+        return False
+    return _process(int(theirs[2])) != process
