@@ -25,6 +25,7 @@ include: "rules/extract.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/watch.smk"
 
 
 localrules:
@@ -67,6 +68,10 @@ rule features:
 rule models:
     input:
         model_files("metrics.json"),
+
+
+onstart:
+    begin_watch()
 
 
 onsuccess:

@@ -5,10 +5,15 @@ Only config, plugins and plan are imported: this file is read again in every job
 """
 
 import json
+import signal
 
 from sampan.errors import ConfigError
 from sampan.plan import Plan
 from snakemake.exceptions import WorkflowError
+
+# Slurm sends it to all processes of a job some time before its limit. It is for the step, which
+# stops at the next shard; the Snakemake that runs the step in the job must live on.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def plan_of(values):
@@ -105,6 +110,10 @@ def scan_spec(dataset):
     return spec
 
 
+def index_mem_mb(wildcards, attempt):
+    return 2048 * attempt
+
+
 def index_spec(dataset):
     def spec(wildcards):
         return as_json(PLAN.index_spec(dataset))
@@ -120,8 +129,8 @@ def preprocess_spec(wildcards):
     return as_json(PLAN.preprocess_spec(stage.dataset, stage.name))
 
 
-def preprocess_mem_mb(wildcards, threads):
-    return PLAN.preprocess_mb(wildcards.dataset, wildcards.modality, threads)
+def preprocess_mem_mb(wildcards, threads, attempt):
+    return attempt * PLAN.preprocess_mb(wildcards.dataset, wildcards.modality, threads)
 
 
 def commit_preprocess_spec(wildcards):
@@ -135,6 +144,11 @@ def preprocess_receipts(wildcards):
 # extract.smk
 
 
+def one_of(names):
+    """A pattern for a wildcard that is one of these; of none where there are none."""
+    return "|".join(names) or "-"
+
+
 def upstream_receipt(wildcards):
     extracted(wildcards)
     stage = PLAN.preprocessed[wildcards.dataset, wildcards.modality]
@@ -146,8 +160,8 @@ def extract_spec(wildcards):
     return as_json(PLAN.extract_spec(stage.dataset, stage.name))
 
 
-def extract_mem_mb(wildcards, threads):
-    return PLAN.extract_mb(wildcards.encoder, threads)
+def extract_mem_mb(wildcards, threads, attempt):
+    return attempt * PLAN.extract_mb(wildcards.encoder, threads)
 
 
 def commit_features_spec(wildcards):
@@ -159,6 +173,10 @@ def features_receipts(wildcards):
 
 
 # train.smk
+
+
+def model_mem_mb(wildcards, attempt):
+    return 4096 * attempt
 
 
 def trained(wildcards):

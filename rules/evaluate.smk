@@ -38,8 +38,7 @@ rule evaluate:
         "../envs/sampan.yaml"
     threads: 1
     resources:
-        mem_mb=4096,
-        runtime="1h",
+        mem_mb=model_mem_mb,
     params:
         spec=train_spec,
         results=results_folder,

@@ -1,6 +1,9 @@
 """
 Extract one encoder's features from one modality, a partition at a time, and commit them.
 
+Encoders that a GPU makes fast are run by `extract_gpu`, all others by `extract`, so that a profile
+can give each the machine that fits. Where the profile grants no GPU, both run on the CPU.
+
 in   results/{dataset}/preprocess/{modality}@{above}/   {modality} (sample, …), valid (sample)
 out  results/{dataset}/features/{modality}.{encoder}@{digest}/
        {encoder} (sample, embedding) float16, valid (sample) bool; NaN where not valid
@@ -16,12 +19,13 @@ rule extract:
         f"{RESULTS}/logs/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/part-{{part}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/part-{{part}}.tsv"
+    wildcard_constraints:
+        encoder=one_of(PLAN.encoders(gpu=False)),
     conda:
         "../envs/sampan.yaml"
     threads: 4
     resources:
         mem_mb=extract_mem_mb,
-        runtime="1h",
         gpu=0,
     params:
         spec=extract_spec,
@@ -32,6 +36,11 @@ rule extract:
             --spec {params.spec:q} --results {params.results:q} --threads {threads} \
             --memory-mb {resources.mem_mb} --gpus {resources.gpu} 2>{log:q}
         """
+
+
+use rule extract as extract_gpu with:
+    wildcard_constraints:
+        encoder=one_of(PLAN.encoders(gpu=True)),
 
 
 rule commit_features:

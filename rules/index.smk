@@ -33,8 +33,7 @@ for dataset in PLAN.config.datasets:
             "../envs/sampan.yaml"
         threads: 2
         resources:
-            mem_mb=2048,
-            runtime="4h",
+            mem_mb=index_mem_mb,
         params:
             spec=scan_spec(dataset),
             results=results_folder,
@@ -65,8 +64,7 @@ for dataset in PLAN.config.datasets:
         conda:
             "../envs/sampan.yaml"
         resources:
-            mem_mb=2048,
-            runtime="1h",
+            mem_mb=index_mem_mb,
         params:
             spec=index_spec(dataset),
             results=results_folder,

@@ -24,7 +24,6 @@ rule preprocess_part:
     threads: 4
     resources:
         mem_mb=preprocess_mem_mb,
-        runtime="1h",
     params:
         spec=preprocess_spec,
         results=results_folder,

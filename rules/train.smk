@@ -25,8 +25,7 @@ rule train:
         "../envs/sampan.yaml"
     threads: 1  # a small head on stored features is slower on several threads
     resources:
-        mem_mb=4096,
-        runtime="4h",
+        mem_mb=model_mem_mb,
         gpu=0,
     params:
         spec=train_spec,

@@ -52,3 +52,9 @@ def listening(processes):
         for connection in process.net_connections(kind="inet")
         if connection.status == psutil.CONN_LISTEN
     }
+
+
+def gpu_and_threads(task):
+    """The GPUs that a process sees, the threads that it has, and which process it is."""
+    time.sleep(0.1)
+    return os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"], os.getpid()

@@ -1,9 +1,10 @@
 import os
+import signal
 import warnings
 
 import psutil
 import pytest
-from compute_tasks import listening, torch_threads, where, work
+from compute_tasks import gpu_and_threads, listening, torch_threads, where, work
 
 from sampan.compute import THREADS, Grant, WorkerDied, cluster
 from sampan.errors import ConfigError, DataError
@@ -79,6 +80,28 @@ def test_a_worker_that_takes_more_than_its_share_of_the_memory_dies(pool):
     assert found["a"].result == "a"
 
 
+@pytest.mark.parametrize("death", ["kill", "segfault"])
+def test_signals_that_stop_the_job_do_not_reach_its_workers_nor_those_that_follow_them(death):
+    with cluster(GRANT, "processes") as pool:
+        assert isinstance(outcomes(pool, death)[death].fault, WorkerDied)
+        workers = psutil.Process().children(recursive=True)
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+            worker.send_signal(signal.SIGUSR1)
+        found = outcomes(pool, "a", "b", "c")
+
+    assert {task: outcome.result for task, outcome in found.items()} == {t: t for t in "abc"}
+
+
+def test_once_it_is_to_stop_a_pool_ends_what_runs_and_begins_no_more(pool):
+    begun = []
+
+    for outcome in pool.run(work, "abcdefgh", stop=lambda: len(begun) >= 3):
+        begun.append(outcome.task)
+
+    assert len(begun) <= 3 + GRANT.threads
+
+
 # What is granted ----------------------------------------------------------------------------------
 
 
@@ -144,5 +167,29 @@ def test_a_granted_gpu_that_cannot_be_used_is_an_error(wanted, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
-    with pytest.raises(ConfigError, match=r"1 GPU granted, but torch .* cannot use it"):
+    with pytest.raises(
+        ConfigError, match=r"1 GPU granted, but torch .* can use 0; .* set device: cpu"
+    ):
         Grant(threads=1, memory_mb=1, gpus=1).device(wanted)
+
+
+def test_each_granted_gpu_has_a_process_that_sees_no_other(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5f")
+    with cluster(Grant(threads=4, memory_mb=2048, gpus=2), "gpus") as pool:
+        found = {outcome.result for outcome in pool.run(gpu_and_threads, range(8))}
+
+    assert {(gpu, threads) for gpu, threads, _ in found} == {("3", "2"), ("GPU-5f", "2")}
+    assert len({process for _, _, process in found}) == 2
+
+
+def test_gpus_that_nobody_named_are_numbered(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    assert Grant(threads=1, memory_mb=1, gpus=2).gpu_names() == ["0", "1"]
+
+
+def test_more_gpus_than_are_visible_is_an_error(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+
+    with pytest.raises(ConfigError, match="2 GPU granted, but CUDA_VISIBLE_DEVICES=0 names 1"):
+        Grant(threads=1, memory_mb=1, gpus=2).gpu_names()

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 
 from sampan import __version__
 from sampan.errors import SampanError
+from sampan.stopping import StoppedEarly
 from sampan.store.durable import PASSING
+
+STOPPED_EARLY = 75
 
 RULES = {
     "digits": "make the digits dataset: images, captions and tones",
@@ -25,6 +28,7 @@ RULES = {
     "train": "train a model on stored features",
     "evaluate": "measure a model on its test split",
     "report": "write the page with everything that was made",
+    "watch": "hold the results folder for a run, and look after its Slurm jobs",
 }
 PEOPLE = {
     "check": "look at a config and the first samples, before any job runs",
@@ -49,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in fault.faults:
             print(f"error: {line}", file=sys.stderr)
         return 2
+    except StoppedEarly as fault:
+        print(f"stopped early: {fault}; run again to go on", file=sys.stderr)
+        return STOPPED_EARLY
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

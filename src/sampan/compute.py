@@ -1,8 +1,8 @@
 """
 Dask on the threads, memory and GPUs that were granted to a job.
 
-One task a shard. Workers are threads of this process, or nanny processes with one thread each that
-die alone; everything is bound to loopback. Nothing here knows what a task does.
+One task a shard. Workers are threads of this process, or nanny processes that die alone and run one
+task each; everything is bound to loopback. Nothing here knows what a task does.
 """
 
 import itertools
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from sampan.errors import ConfigError
+from sampan.stopping import without_signals
 
 Task = TypeVar("Task")
-Workers = Literal["threads", "processes", "one"]
+Workers = Literal["threads", "processes", "one", "gpus"]
 
 THREADS = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
@@ -46,7 +47,7 @@ class Grant:
 
     def workers(self, kind: Workers) -> int:
         """Processes that share the grant."""
-        return self.threads if kind == "processes" else 1
+        return {"processes": self.threads, "gpus": self.gpus}.get(kind, 1)
 
     def device(self, wanted: str) -> str:
         """The device for an encoder or a model: a granted GPU that torch cannot use is an error."""
@@ -56,12 +57,24 @@ class Grant:
 
         if self.gpus == 0:
             raise ConfigError("device: cuda is set but no GPU was granted; set gpu=1 for this rule")
-        if not torch.cuda.is_available():
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if found < self.gpus:
             raise ConfigError(
-                f"{self.gpus} GPU granted, but torch {torch.__version__} cannot use it; "
+                f"{self.gpus} GPU granted, but torch {torch.__version__} can use {found}; "
                 "install torch for its driver, or set device: cpu"
             )
         return "cuda"
+
+    def gpu_names(self) -> list[str]:
+        """What `CUDA_VISIBLE_DEVICES` is to be in the process of each GPU."""
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        found = list(map(str, range(self.gpus))) if named is None else named.split(",")
+        if len(found) < self.gpus:
+            raise ConfigError(
+                f"{self.gpus} GPU granted, but CUDA_VISIBLE_DEVICES={named} names {len(found)}; "
+                "ask for them by `gpu` in set-resources of the profile, not in slurm_extra"
+            )
+        return found[: self.gpus]
 
 
 class WorkerDied(Exception):
@@ -90,7 +103,13 @@ class Pool:
         self._workers = workers
         self._threads = threads
 
-    def run(self, work: Callable[[Task], Any], tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def run(
+        self,
+        work: Callable[[Task], Any],
+        tasks: Iterable[Task],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Outcome]:
+        """Each task's outcome, as it comes; once `stop` says so, no more tasks are begun."""
         from distributed import KilledWorker, as_completed
 
         waiting = iter(tasks)
@@ -98,7 +117,7 @@ class Pool:
         futures = as_completed()
 
         def start(count: int) -> None:
-            for task in itertools.islice(waiting, count):
+            for task in itertools.islice(waiting, 0 if stop() else count):
                 future = self._client.submit(work, task, pure=False, retries=0)
                 running[future] = task
                 futures.add(future)
@@ -121,16 +140,19 @@ class Pool:
 @contextmanager
 def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
     """
-    A pool on the grant: `threads` in this process, `processes` of one thread, or `one` process.
+    A pool on the grant: `threads` in this process, `processes` of one thread, `one` process, or one
+    for each of the `gpus`, which sees no other.
 
-    BLAS, OpenMP and torch get one thread in each of `processes`, and all of the grant in `one`. In
-    `threads` they keep what they were given when this process loaded them.
+    BLAS, OpenMP and torch get one thread in each of `processes`, and share the grant in `one` and
+    in `gpus`. In `threads` they keep what they were given when this process loaded them. Signals
+    that ask the job to stop do not reach the workers.
     """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     processes = grant.workers(workers)
-    threads = 1 if workers == "one" else grant.threads
+    threads = grant.threads if workers == "threads" else processes
+    share = grant.threads if workers == "one" else max(1, grant.threads // processes)
     settings: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.work-stealing": False,
@@ -147,9 +169,12 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
     quiet.setLevel(logging.ERROR)
     in_process = workers == "threads"
     with (
-        _environment(dict.fromkeys(THREADS, str(grant.threads if workers == "one" else 1))),
+        _environment(dict.fromkeys(THREADS, str(1 if workers == "threads" else share))),
         dask.config.set(settings),
-        LocalCluster(
+        _local_cluster(
+            [{"CUDA_VISIBLE_DEVICES": name} for name in grant.gpu_names()]
+            if workers == "gpus"
+            else [],
             n_workers=processes,
             threads_per_worker=threads // processes,
             processes=not in_process,
@@ -165,6 +190,25 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
         Client(local) as client,
     ):
         yield Pool(client, workers=processes, threads=threads)
+
+
+def _local_cluster(environments: list[dict[str, str]], **options: Any) -> Any:
+    """A LocalCluster, blind to stop signals, whose first workers have `environments` besides."""
+    from multiprocessing import resource_tracker
+
+    from distributed import LocalCluster
+
+    class Cluster(LocalCluster):
+        async def _start(self) -> None:
+            for name, own in enumerate(environments):
+                options = {**self.worker_spec[name]["options"], "env": own}
+                self.worker_spec[name] = {**self.worker_spec[name], "options": options}
+            await super()._start()  # type: ignore[no-untyped-call] # Dask's
+
+    with without_signals():
+        resource_tracker.ensure_running()  # unblocks SIGTERM in the thread that begins it
+    with without_signals():
+        return Cluster(**options)  # type: ignore[no-untyped-call] # Dask's
 
 
 @contextmanager

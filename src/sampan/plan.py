@@ -26,6 +26,9 @@ MASTER_MB = 400
 WORKER_MB = 350
 """A worker process before it does anything: Python, Dask, and torch or the decoders."""
 
+SNAKEMAKE_MB = 400
+"""The two Snakemakes around the step in a Slurm job; it counts where a job's memory is limited."""
+
 
 def canonical(value: Any) -> str:
     """JSON that is equal for equal values: sorted keys, no spaces."""
@@ -109,6 +112,18 @@ class Plan:
             for modality, encoders in settings.features.items()
             for encoder in encoders
         }
+
+    def encoders(self, *, gpu: bool) -> list[str]:
+        """Names of the encoders that a GPU makes fast, or of all others."""
+        return [
+            name
+            for name, entry in self.config.encoders.items()
+            if gpu
+            == (
+                entry.device != "cpu"
+                and plugins.plugin_class("encoders", entry.kind).workers == "one"
+            )
+        ]
 
     @cached_property
     def models(self) -> dict[str, Stage]:
@@ -241,11 +256,13 @@ class Plan:
 
     def preprocess_mb(self, dataset: str, modality: str, threads: int) -> int:
         entry = self.config.datasets[dataset].modalities[modality]
-        return modality_mb(plugins.make("modalities", entry.settings, modality), threads)
+        plugin = plugins.make("modalities", entry.settings, modality)
+        return SNAKEMAKE_MB + modality_mb(plugin, threads)
 
     def extract_mb(self, encoder: str, threads: int) -> int:
         entry = self.config.encoders[encoder]
-        return encoder_mb(plugins.make("encoders", entry.settings, encoder), threads)
+        plugin = plugins.make("encoders", entry.settings, encoder)
+        return SNAKEMAKE_MB + encoder_mb(plugin, threads)
 
 
 def modality_mb(plugin: plugins.Modality, threads: int) -> int:
@@ -255,9 +272,9 @@ def modality_mb(plugin: plugins.Modality, threads: int) -> int:
     return MASTER_MB + threads * (base + -(-work // 2**20))
 
 
-def encoder_mb(plugin: plugins.Encoder, threads: int) -> int:
+def encoder_mb(plugin: plugins.Encoder, threads: int, gpus: int = 0) -> int:
     """Memory that an extract job needs, in MB: its own process, and workers that encode."""
-    workers = threads if plugin.workers == "processes" else 1
+    workers = threads if plugin.workers == "processes" else max(1, gpus)
     return MASTER_MB + workers * (WORKER_MB + -(-plugin.memory_bytes() // 2**20))
 
 

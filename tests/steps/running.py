@@ -115,6 +115,19 @@ def model_folder(config: Mapping[str, Any], name: str) -> Path:
     return plan.results / plan.models[name].folder
 
 
+def slow(folder: Path, seconds: float) -> dict[str, str]:
+    """The environment of jobs that take so long for a picture, to be hit while they are at work."""
+    site = folder / "slow"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import time\n"
+        "from sampan.modalities.image import Image\n"
+        "decode = Image.decode\n"
+        f"Image.decode = lambda *words: (time.sleep({seconds}), decode(*words))[1]\n"
+    )
+    return {"PYTHONPATH": str(site)}
+
+
 class Job:
     """A `sampan` command in a session of its own, so that it is killed with all its workers."""
 
@@ -136,6 +149,18 @@ class Job:
                 return self._process.wait() == -signal.SIGKILL
             time.sleep(0.001)
         return False
+
+    def signal_when(self, number: signal.Signals, ready: Callable[[], bool]) -> bool:
+        """A signal to all processes, as Slurm sends it; False where the job ended before."""
+        while self._process.poll() is None:
+            if ready():
+                os.killpg(self._process.pid, number)
+                return True
+            time.sleep(0.001)
+        return False
+
+    def go_on(self) -> None:
+        os.killpg(self._process.pid, signal.SIGCONT)
 
     def wait(self) -> int:
         return self._process.wait()

@@ -2,6 +2,7 @@ import errno
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ from steps import running
 
 from sampan.cli import main
 from sampan.modalities.text import Text
-from sampan.store import ledger
+from sampan.store import lease, ledger
 from sampan.store.durable import read_json
 from sampan.store.layout import Layout
 from sampan.store.shard import crc32c_of
@@ -96,6 +97,82 @@ def test_a_job_killed_twice_ends_with_the_same_bytes(undisturbed, indexed, tmp_p
     made = committed(indexed)
     expected = committed(undisturbed)
     assert made == {name: data for name, data in expected.items() if not name.startswith("tmp")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_job_that_is_asked_to_stop_ends_at_the_next_shard_and_goes_on_from_there(
+    number, undisturbed, indexed, tmp_path
+):
+    variant = pipeline.folder_of(indexed, "image", "pictures")
+    words = running.job(indexed, "preprocess")
+    job = running.Job(words, tmp_path / "log", **running.slow(tmp_path, 0.05))
+    asked = job.signal_when(number, lambda: len(running.recorded(variant)) >= 1)
+
+    stopped = job.wait()
+
+    recorded = running.recorded(variant)
+    assert (asked, stopped) == (True, 75)
+    assert 0 < len(recorded) < 16
+    assert "run again to go on" in (tmp_path / "log").read_text()
+    assert list(variant.glob("tmp/*")) == [] == list(variant.glob("leases/*"))
+    assert running.Job(words, tmp_path / "log").wait() == 0
+    assert running.recorded(variant)[: len(recorded)] == recorded
+    assert sorted(running.recorded(variant)) == list(range(16))  # none was done twice
+    assert committed(indexed) == committed(undisturbed)
+
+
+def test_two_jobs_at_one_partition_do_each_shard_once(undisturbed, indexed, tmp_path):
+    variant = pipeline.folder_of(indexed, "image", "pictures")
+    words = running.job(indexed, "preprocess")
+
+    slow = running.slow(tmp_path, 0.05)
+    jobs = [running.Job(words, tmp_path / f"log {i}", **slow) for i in range(2)]
+    ended = [job.wait() for job in jobs]
+
+    logs = [(tmp_path / f"log {i}").read_text() for i in range(2)]
+    assert ended == [0, 0]
+    assert sum("waits for the attempt on" in log for log in logs) == 1
+    assert sorted(running.recorded(variant)) == list(range(16))
+    assert committed(indexed) == committed(undisturbed)
+
+
+def test_an_attempt_that_was_taken_for_dead_stands_aside_when_it_wakes(
+    undisturbed, indexed, tmp_path
+):
+    variant = pipeline.folder_of(indexed, "image", "pictures")
+    words = running.job(indexed, "preprocess")
+    first = running.Job(words, tmp_path / "first", **running.slow(tmp_path, 0.05))
+    assert first.signal_when(signal.SIGSTOP, lambda: len(running.recorded(variant)) >= 1)
+    (held,) = lease.attempts(variant / "leases")
+    os.utime(held.path, (0, 0))
+
+    second = running.Job(words, tmp_path / "second").wait()
+    first.go_on()
+    woken = first.wait()
+
+    assert (second, woken) == (0, 75)
+    assert "taken for dead" in (tmp_path / "first").read_text()
+    assert sorted(running.recorded(variant)) == list(range(16))
+    shutil.rmtree(variant / "tmp")
+    made = committed(indexed)
+    assert made == {
+        name: data for name, data in committed(undisturbed).items() if not name.startswith("tmp")
+    }
+
+
+def test_a_job_that_waits_for_another_ends_when_it_is_asked_to(indexed, tmp_path):
+    variant = pipeline.folder_of(indexed, "image", "pictures")
+    words = running.job(indexed, "preprocess")
+    with lease.Lease(variant / "leases", "part-00000"):
+        job = running.Job(words, tmp_path / "log")
+        asked = job.signal_when(
+            signal.SIGUSR1, lambda: "waits for" in (tmp_path / "log").read_text()
+        )
+
+        stopped = job.wait()
+
+    assert (asked, stopped) == (True, 75)
+    assert list(variant.glob("leases/*")) == []
 
 
 def test_a_job_with_nothing_left_to_do_starts_no_cluster(texts, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan import plan, plugins
-from sampan.compute import Grant
+from sampan.compute import Grant, Workers
 from sampan.errors import ConfigError, PluginError, StorageError
 from sampan.plugins import ArraySpec, Encode, Encoder, Modality
 from sampan.steps import job
@@ -40,8 +40,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     grant, patience = job.grant_of(args), args.patience_seconds
-    work = partial(extract, args.spec, args.results, args.part, args.receipt, grant, patience)
-    patiently(work, patience, f"extract part {args.part}")
+    with job.turn_at_part(args, "extract") as turn:
+        work = partial(
+            extract, args.spec, args.results, args.part, args.receipt, grant, patience, turn
+        )
+        patiently(work, patience, f"extract part {args.part}")
 
 
 def extract(
@@ -51,6 +54,7 @@ def extract(
     receipt: Path,
     grant: Grant,
     patience_seconds: float = job.PATIENCE_SECONDS,
+    turn: job.Turn | None = None,
 ) -> Partition:
     """Make all shards of a partition that are not recorded yet, then its receipt."""
     variant = job.variant_of(results, spec["stage"])
@@ -68,8 +72,10 @@ def extract(
         todo = partition.adopt(keys)
         if todo:
             _check_memory(spec, variant, grant)
-            workers = _encoder(plan.canonical(spec["encoder"])).workers
+            workers: Workers = _encoder(plan.canonical(spec["encoder"])).workers
             device = grant.device(spec["device"]) if workers == "one" else "cpu"
+            if device == "cuda":
+                workers = "gpus"
             tasks = [
                 ShardTask(
                     step="extract",
@@ -85,7 +91,7 @@ def extract(
                 )
                 for shard in todo
             ]
-            make_shards(partition, tasks, extract_shard, grant, workers)
+            make_shards(partition, tasks, extract_shard, grant, workers, turn)
     above = _invalid_above(spec)
     check_invalid(spec, partition, [item for item in partition.invalid if item[1] != above])
     settle(partition, receipt, {}, patience_seconds)
@@ -134,7 +140,8 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
 
 def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
     encoder = _encoder(plan.canonical(spec["encoder"]))
-    grant.need(plan.encoder_mb(encoder, grant.threads), f"extract {variant.path.name}")
+    needed = plan.encoder_mb(encoder, grant.threads, grant.gpus)
+    grant.need(needed, f"extract {variant.path.name}")
 
 
 def _keys(

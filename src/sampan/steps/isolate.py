@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 
 from sampan.steps.limits import CPU_SECONDS
 from sampan.steps.shards import ShardTask
+from sampan.stopping import without_signals
 
 OUT_OF_MEMORY = 117
 """Exit status of the child for a row that wants more memory than a worker has."""
@@ -60,13 +61,15 @@ def _reason(code: int, memory_mb: int) -> str:
 def _run_child(task: ShardTask, memory_mb: int) -> tuple[int | None, int]:
     """The last row that a child touched, and how it ended."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "sampan.steps.isolate", str(memory_mb)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        text=True,
-    ) as child:
+    with without_signals():  # or a job that is asked to stop would blame the row at hand
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sampan.steps.isolate", str(memory_mb)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+    with child:
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(json.dumps(asdict(task)))
         child.stdin.close()

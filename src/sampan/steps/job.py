@@ -1,4 +1,4 @@
-"""What all steps that run as jobs share: their flags, their grant, their log."""
+"""What all steps that run as jobs share: their flags, their grant, their turn, their log."""
 
 import argparse
 import json
@@ -6,12 +6,16 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sampan.compute import Grant
 from sampan.plan import Stage
+from sampan.stopping import Stop, StoppedEarly, stop_signals
+from sampan.store.durable import patiently
+from sampan.store.lease import Attempt, Lease, Lost
 from sampan.store.variant import Variant
 
 log = logging.getLogger("sampan")
@@ -64,6 +68,59 @@ def stage_of(value: dict[str, Any]) -> Stage:
 
 def variant_of(results: Path, value: dict[str, Any]) -> Variant:
     return Variant(results / stage_of(value).folder)
+
+
+class Turn:
+    """
+    A job's time at its work, which ends when it is asked to stop, or taken for dead by others.
+
+    Without a lease, for work that is nobody else's, it never ends.
+    """
+
+    def __init__(self, stop: Stop | None = None, lease: Lease | None = None) -> None:
+        self._stop = Stop() if stop is None else stop
+        self._lease = lease
+
+    def is_over(self) -> bool:
+        return bool(self._stop) or (self._lease is not None and self._lease.lost)
+
+    def check(self, what: str, *, to_record: bool = False) -> None:
+        """`StoppedEarly` if it is over; `to_record` what was made, if nobody else makes it."""
+        if not to_record:
+            self._stop.check(what)
+        try:
+            if self._lease is not None:
+                self._lease.check()
+        except Lost as fault:
+            raise StoppedEarly(f"{what}: taken for dead; another attempt goes on") from fault
+
+
+@contextmanager
+def turn(folder: Path, name: str, what: str, patience_seconds: float) -> Iterator[Turn]:
+    """
+    Wait until no other attempt is at work on `name`; from here on signals to stop are noted.
+
+    `StoppedEarly` where the signal comes while it waits.
+    """
+    said = 0.0
+
+    def waiting(holder: Attempt) -> None:
+        nonlocal said
+        stop.check(what)
+        if time.monotonic() - said > 60:
+            said = time.monotonic()
+            log.info("%s: waits for the attempt on %s", what, holder)
+
+    with stop_signals() as stop, ExitStack() as stack:
+        enter = partial(stack.enter_context, Lease(folder, name, waiting))
+        yield Turn(stop, patiently(enter, patience_seconds, what))
+
+
+def turn_at_part(args: argparse.Namespace, verb: str) -> Any:
+    """The `turn` of a job that makes one partition of a variant."""
+    variant = variant_of(args.results, args.spec["stage"])
+    what = f"{verb} {variant.path.name} part {args.part}"
+    return turn(variant.leases, f"part-{args.part:05d}", what, args.patience_seconds)
 
 
 class Progress:

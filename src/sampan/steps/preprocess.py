@@ -41,8 +41,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     grant, patience = job.grant_of(args), args.patience_seconds
-    work = partial(preprocess, args.spec, args.results, args.part, args.receipt, grant, patience)
-    patiently(work, patience, f"preprocess part {args.part}")
+    with job.turn_at_part(args, "preprocess") as turn:
+        work = partial(
+            preprocess, args.spec, args.results, args.part, args.receipt, grant, patience, turn
+        )
+        patiently(work, patience, f"preprocess part {args.part}")
 
 
 def preprocess(
@@ -52,6 +55,7 @@ def preprocess(
     receipt: Path,
     grant: Grant,
     patience_seconds: float = job.PATIENCE_SECONDS,
+    turn: job.Turn | None = None,
 ) -> Partition:
     """Make all shards of a partition that are not recorded yet, then its receipt."""
     stage = job.stage_of(spec["stage"])
@@ -82,7 +86,9 @@ def preprocess(
                 )
                 for shard in todo
             ]
-            make_shards(partition, tasks, preprocess_shard, grant, plugin.workers)
+            make_shards(
+                partition, tasks, preprocess_shard, grant, plugin.workers, turn or job.Turn()
+            )
     invalid = check_invalid(spec, partition, partition.invalid)
     rows = [row for row, _ in invalid]
     quarantined = _quarantined(index.part(part), stage.name, rows) if rows else {}

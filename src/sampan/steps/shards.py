@@ -50,9 +50,11 @@ def make_shards(
     work: Callable[[ShardTask], Record],
     grant: Grant,
     workers: Workers,
+    turn: job.Turn | None = None,
 ) -> None:
     """
-    Run the tasks, appending a record for each shard that is durable.
+    Run the tasks, appending a record for each shard that is durable; `StoppedEarly` where its turn
+    is over before they are done.
 
     A shard whose worker died is searched for the samples that killed it and made again without
     them; one that storage keeps from being read or written is tried again while patience lasts. The
@@ -63,6 +65,7 @@ def make_shards(
         "%s part %d: %d shards to make, %d adopted",
         name, partition.part, len(tasks), len(partition.done),
     )  # fmt: skip
+    turn = turn or job.Turn()
     sweep(partition.variant, {task.shard for task in tasks})
     memory_mb = grant.memory_mb // grant.workers(workers)
     start = time.monotonic()
@@ -72,10 +75,11 @@ def make_shards(
         cluster(grant, workers) as pool,
         job.progress(name, total) as progress,
     ):
-        left = _round(partition, attempt, pool, tasks, work, progress)
+        once = partial(_round, partition, attempt, pool, work=work, turn=turn, progress=progress)
+        left = once(tasks)
         for _ in range(ROUNDS - 1):
-            left = [_without_culprits(task, memory_mb) for task in left]
-            left = _round(partition, attempt, pool, left, work, progress)
+            turn.check(name)
+            left = once([_without_culprits(task, memory_mb) for task in left])
         if left:
             raise DataError(
                 f"{name}: workers died {ROUNDS} times at rows "
@@ -94,17 +98,22 @@ def _round(
     attempt: Attempt,
     pool: Pool,
     tasks: Sequence[ShardTask],
+    *,
     work: Callable[[ShardTask], Record],
+    turn: job.Turn,
     progress: job.Progress,
 ) -> list[ShardTask]:
     """Run the tasks once; those whose worker died come back."""
     died: list[ShardTask] = []
-    for outcome in pool.run(partial(_patiently, work), tasks):
+    ended = 0
+    for outcome in pool.run(partial(_patiently, work), tasks, stop=turn.is_over):
+        ended += 1
         if isinstance(outcome.fault, WorkerDied):
             died.append(outcome.task)
         elif outcome.fault is not None:
             raise outcome.fault
         else:
+            turn.check(str(outcome.task), to_record=True)
             patiently(
                 partial(attempt.append, outcome.result),
                 outcome.task.patience_seconds,
@@ -112,6 +121,8 @@ def _round(
             )
             partition.done[outcome.task.shard] = outcome.result
             progress.add(outcome.result.rows)
+    if ended < len(tasks):
+        turn.check(f"{ended} of {len(tasks)} shards made")
     return died
 
 

@@ -7,9 +7,6 @@ model is empty, and only says which samples are to be evaluated.
 
 import argparse
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,10 +19,9 @@ from sampan.errors import DataError
 from sampan.plan import digest_of
 from sampan.steps import job
 from sampan.steps.samples import Samples
+from sampan.stopping import StoppedEarly
 from sampan.store.durable import patiently, write_bytes, write_json
 from sampan.training.roles import ROLES, Roles
-
-STOPPED_EARLY = 75
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,15 +29,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint-steps", type=int, help="also within epochs, every so many")
 
 
-def run(args: argparse.Namespace) -> int:
-    work = partial(train, args.spec, args.results, job.grant_of(args), args.checkpoint_steps)
-    return patiently(work, args.patience_seconds, "train")
+def run(args: argparse.Namespace) -> None:
+    stage = job.stage_of(args.spec["stage"])
+    leases = args.results / stage.folder / "leases"
+    with job.turn(leases, "train", f"train {stage.variant}", args.patience_seconds) as turn:
+        work = partial(
+            train, args.spec, args.results, job.grant_of(args), args.checkpoint_steps, turn
+        )
+        patiently(work, args.patience_seconds, "train")
 
 
 def train(
-    spec: dict[str, Any], results: Path, grant: Grant, checkpoint_steps: int | None = None
-) -> int:
-    """Write the model, who served for what, and the history; 75 where it was asked to stop."""
+    spec: dict[str, Any],
+    results: Path,
+    grant: Grant,
+    checkpoint_steps: int | None = None,
+    turn: job.Turn | None = None,
+) -> None:
+    """
+    Write the model, who served for what, and the history; `StoppedEarly` where it was asked to.
+    """
     samples = Samples(spec, results)
     grant.need(samples.memory_mb(), f"train {samples.stage.variant}")
     roles = samples.roles()
@@ -49,14 +56,11 @@ def train(
     roles.require(*(("train", "validation", "test") if trains else ("test",)))
     job.log.info("train %s: %s", samples.stage.variant, roles.counts())
     if trains:
-        code = _train(spec, samples, roles, grant, checkpoint_steps)
-        if code:
-            return code
+        _train(spec, samples, roles, grant, checkpoint_steps, turn or job.Turn())
     else:
         _write_empty(samples.folder / "model.safetensors", spec)
         write_json(samples.folder / "history.json", {"epochs": [], "best_epoch": 0, "metric": ""})
     _write_samples(samples, roles)
-    return 0
 
 
 def _train(
@@ -65,7 +69,8 @@ def _train(
     roles: Roles,
     grant: Grant,
     checkpoint_steps: int | None,
-) -> int:
+    turn: job.Turn,
+) -> None:
     from sampan.training.checkpoint import Checkpoints
     from sampan.training.loop import Stopped
     from sampan.training.loop import train as train_loop
@@ -80,23 +85,21 @@ def _train(
     except DataError:
         job.log.info("other samples or features than the checkpoints were made from: starting anew")
         checkpoints.clear()
-    with _stop_signals() as asked:
-        found = train_loop(
-            samples.settings,
-            samples.features,
-            _targets(samples, roles),
-            train_rows=roles.rows("train"),
-            validation_rows=roles.rows("validation"),
-            checkpoints=checkpoints,
-            threads=grant.threads,
-            device=grant.device("auto"),
-            checkpoint_steps=checkpoint_steps,
-            stop=lambda: bool(asked),
-            log=job.log.info,
-        )
+    found = train_loop(
+        samples.settings,
+        samples.features,
+        _targets(samples, roles),
+        train_rows=roles.rows("train"),
+        validation_rows=roles.rows("validation"),
+        checkpoints=checkpoints,
+        threads=grant.threads,
+        device=grant.device("auto"),
+        checkpoint_steps=checkpoint_steps,
+        stop=turn.is_over,
+        log=job.log.info,
+    )
     if isinstance(found, Stopped):
-        job.log.info("stopped at step %d of %d; run again to go on", found.step, found.steps)
-        return STOPPED_EARLY
+        raise StoppedEarly(f"train {samples.stage.variant}: step {found.step} of {found.steps}")
     samples.folder.mkdir(parents=True, exist_ok=True)
     write_json(
         samples.folder / "history.json",
@@ -107,22 +110,6 @@ def _train(
         },
     )
     save_model(found.model, samples.folder / "model.safetensors")
-    return 0
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """The signals with which a scheduler asks a job to end, as they come."""
-    asked: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: asked.append(number))
-        for number in (signal.SIGTERM, signal.SIGUSR1)
-    }
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _targets(samples: Samples, roles: Roles) -> Any:

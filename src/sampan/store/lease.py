@@ -112,7 +112,8 @@ class Lease:
         self._file = -1
         self._number = 0
         self._ended = threading.Event()
-        self._lost = False
+        self.lost = False
+        """Whether others took this attempt for dead, as of the last heartbeat."""
 
     def __enter__(self) -> Self:
         with storing(self._folder):
@@ -144,7 +145,7 @@ class Lease:
     def check(self) -> None:
         """`Lost` where others took this attempt for dead."""
         self._touch()
-        if self._lost:
+        if self.lost:
             raise Lost(f"{self._path}: taken over")
 
     def _register(self) -> None:
@@ -196,16 +197,16 @@ class Lease:
         return None
 
     def _beat(self) -> None:
-        while not self._lost and not self._ended.wait(BEAT_SECONDS):
+        while not self.lost and not self._ended.wait(BEAT_SECONDS):
             self._touch()
 
     def _touch(self) -> None:
         """A heartbeat. It takes no space, so that a full disk makes nobody look dead."""
         try:
             os.utime(self._file)
-            self._lost = self._lost or not self._is_ours()
+            self.lost = self.lost or not self._is_ours()
         except OSError as fault:  # any other is storage in trouble, which all see alike
-            self._lost = self._lost or fault.errno == errno.ESTALE
+            self.lost = self.lost or fault.errno == errno.ESTALE
 
     def _is_ours(self) -> bool:
         """Whether the file of our name is still the one that we made."""

@@ -38,6 +38,10 @@ class Variant:
         return self.path / "tmp"
 
     @property
+    def leases(self) -> Path:
+        return self.path / "leases"
+
+    @property
     def layout(self) -> Path:
         return self.path / "layout.json"
 

@@ -1,0 +1,152 @@
+"""
+Hold the results folder for one run of Snakemake, and look after its Slurm jobs.
+
+The Snakefile starts it before the first job and keeps its standard input open: it ends when
+Snakemake does, however that ends. Another Snakemake on the same results is refused meanwhile.
+
+Snakemake waits for ever for a job that was preempted and is not put back into the queue, and for
+one that Slurm no longer knows. Jobs of the first kind are put back; where there are some of the
+second, Snakemake is told to end, for the same command to go on.
+"""
+
+import argparse
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sampan.errors import ConfigError
+from sampan.steps import job
+from sampan.store.lease import STALE_SECONDS, Attempt, Lease
+
+LOOK_SECONDS = 20.0
+FORGOTTEN_SECONDS = 600.0
+"""For Snakemake to see the end of a job itself: it looks every 180 s at least."""
+FEWEST_SECONDS_REMEMBERED = 30
+"""Where Slurm forgets jobs sooner (MinJobAge), the plugin asks the accounting instead."""
+STRANDED = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
+ENDED = (
+    *STRANDED,
+    *("COMPLETED", "CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT", "REVOKED"),
+)
+ANSWER_SECONDS = 60
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--results", type=Path, required=True, help="the results folder")
+    parser.add_argument(
+        "--slurm-jobs",
+        type=json.loads,
+        help="what the run's jobs ask of Slurm, as JSON; if they do",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Say "ready", then work until standard input ends."""
+
+    def refuse(holder: Attempt) -> None:
+        raise ConfigError(
+            f"{args.results}: another Snakemake is at work on it: {holder}; wait for its end, or "
+            "set `results:` to another folder; if it was killed without a trace, it counts as gone "
+            f"after {STALE_SECONDS:.0f} s without a heartbeat"
+        )
+
+    watch = None if args.slurm_jobs is None else JobWatch(os.getcwd(), time.time())
+    with Lease(args.results / "leases", "run", refuse):
+        print("ready", flush=True)
+        while not _ended_within(LOOK_SECONDS):
+            if watch is not None:
+                watch.look()
+
+
+def _ended_within(seconds: float) -> bool:
+    """Whether standard input comes to its end; nobody ever writes to it."""
+    readable, _, _ = select.select([sys.stdin], [], [], seconds)
+    return bool(readable)
+
+
+class JobWatch:
+    """The Slurm jobs that were submitted from a folder since a time in seconds since 1970."""
+
+    def __init__(self, folder: str, since: float) -> None:
+        self._folder, self._since = folder, since
+        self._seen: dict[str, str] = {}
+        """Job → its latest state."""
+        self._missing: dict[str, float] = {}
+        """Job that ended unseen → when it was first missed."""
+
+    def look(self) -> None:
+        """Put stranded jobs back into the queue; end Snakemake where jobs are forgotten."""
+        states = self._states()
+        if states is None:
+            return
+        for number, state in states.items():
+            if state in STRANDED:
+                self._requeue(number, state)
+        self._note_missing(states)
+        if forgotten := self._forgotten():
+            job.log.error(
+                "error: Slurm no longer knows the jobs %s, which Snakemake waits for; run the same "
+                "command again: what they finished is kept",
+                ", ".join(forgotten),
+            )
+            os.kill(os.getppid(), signal.SIGINT)
+            self._missing.clear()
+
+    def _states(self) -> dict[str, str] | None:
+        """Job → state; None where Slurm does not answer."""
+        found = _ask("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%V|%Z")
+        if found is None:
+            return None
+        states = {}
+        for line in found.splitlines():
+            number, state, submitted, folder = line.split("|", 3)
+            began = time.mktime(time.strptime(submitted, "%Y-%m-%dT%H:%M:%S"))
+            if folder == self._folder and began >= int(self._since):
+                states[number] = state
+        return states
+
+    def _requeue(self, number: str, state: str) -> None:
+        if _ask("scontrol", "requeue", number) is not None:
+            job.log.warning("job %s was %s: back in the queue", number, state)
+
+    def _note_missing(self, states: dict[str, str]) -> None:
+        now = time.monotonic()
+        for number, state in self._seen.items():
+            if number not in states and state not in ENDED:
+                self._missing.setdefault(number, now)
+        self._missing = {n: since for n, since in self._missing.items() if n not in states}
+        self._seen |= states
+
+    def _forgotten(self) -> list[str]:
+        limit = time.monotonic() - FORGOTTEN_SECONDS
+        found = [number for number, since in self._missing.items() if since < limit]
+        return found if found and _remembers() else []
+
+
+def _remembers() -> bool:
+    """Whether Snakemake's plugin relies on squeue here."""
+    found = _ask("scontrol", "show", "config") or ""
+    ages = [line.split("=")[1].split()[0] for line in found.splitlines() if "MinJobAge" in line]
+    return bool(ages) and int(ages[0]) >= FEWEST_SECONDS_REMEMBERED
+
+
+def _ask(*words: str) -> str | None:
+    """What a command of Slurm's prints; None where it fails or does not answer."""
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as fault:
+        job.log.warning("%s: %s", words[0], (getattr(fault, "stderr", "") or str(fault)).strip())
+        return None
+    return done.stdout

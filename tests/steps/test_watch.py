@@ -1,0 +1,131 @@
+import os
+import subprocess
+import sys
+import time
+
+import pipeline
+import pytest
+
+from sampan.steps import watch
+from sampan.store.lease import Lease, attempts
+
+SQUEUE = """#!/bin/sh
+cat "$SLURM_FOLDER/squeue"
+"""
+SCONTROL = """#!/bin/sh
+echo "$@" >> "$SLURM_FOLDER/asked"
+echo "MinJobAge               = 300 sec"
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A squeue that prints the file `squeue`, and a scontrol that notes what it is asked."""
+    for name, script in {"squeue": SQUEUE, "scontrol": SCONTROL}.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_FOLDER", str(tmp_path))
+    (tmp_path / "asked").touch()
+    return tmp_path
+
+
+def queue(slurm, *jobs, folder="/here", submitted=2_000_000_000):
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(submitted))
+    lines = [f"{number}|{state}|{stamp}|{folder}\n" for number, state in jobs]
+    (slurm / "squeue").write_text("".join(lines))
+
+
+def started(results):
+    """`sampan watch` in a process of its own, once it has said that it is ready."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "sampan.cli", "watch", "--results", str(results)],
+        env=pipeline.environment_of(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def test_it_holds_the_results_until_its_standard_input_ends(tmp_path):
+    child = started(tmp_path)
+    (held,) = attempts(tmp_path / "leases")
+
+    _, said = child.communicate()
+
+    assert (held.name, held.alive) == ("run", True)
+    assert (child.returncode, said) == (0, "")
+    assert attempts(tmp_path / "leases") == []
+
+
+def test_a_second_run_on_the_same_results_is_refused_with_what_to_set(tmp_path):
+    with Lease(tmp_path / "leases", "run"):
+        ran = pipeline.sampan("watch", "--results", str(tmp_path))
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(f"error: {tmp_path}: another Snakemake is at work on it")
+    assert "set `results:` to another folder" in ran.stderr
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL"])
+def test_a_job_that_slurm_leaves_lying_is_put_back_into_the_queue(state, slurm):
+    queue(slurm, ("11", "RUNNING"), ("12", state))
+
+    watch.JobWatch("/here", since=0).look()
+
+    assert (slurm / "asked").read_text() == "requeue 12\n"
+
+
+@pytest.mark.parametrize(
+    "other", [{"folder": "/elsewhere"}, {"submitted": 1_000_000_000}], ids=["folder", "time"]
+)
+def test_jobs_of_other_runs_are_left_alone(other, slurm):
+    queue(slurm, ("12", "PREEMPTED"), **other)
+
+    watch.JobWatch("/here", since=1_500_000_000).look()
+
+    assert (slurm / "asked").read_text() == ""
+
+
+def test_a_job_that_slurm_forgot_ends_the_run(slurm, monkeypatch):
+    ended = []
+    monkeypatch.setattr(watch.os, "kill", lambda process, number: ended.append(process))
+    monkeypatch.setattr(watch, "FORGOTTEN_SECONDS", 0.0)
+    looking = watch.JobWatch("/here", since=0)
+    queue(slurm, ("11", "RUNNING"), ("12", "RUNNING"))
+    looking.look()
+    queue(slurm, ("11", "COMPLETED"))
+
+    looking.look()
+
+    assert ended == [os.getppid()]
+
+
+def test_a_job_that_was_seen_to_end_may_be_forgotten(slurm, monkeypatch):
+    monkeypatch.setattr(watch.os, "kill", lambda *_: pytest.fail("the run was ended"))
+    monkeypatch.setattr(watch, "FORGOTTEN_SECONDS", 0.0)
+    looking = watch.JobWatch("/here", since=0)
+    queue(slurm, ("11", "RUNNING"))
+    looking.look()
+    queue(slurm, ("11", "COMPLETED"))
+    looking.look()
+    queue(slurm)
+
+    looking.look()
+    looking.look()
+
+
+def test_a_slurm_that_does_not_answer_is_waited_for(slurm, monkeypatch):
+    monkeypatch.setattr(watch.os, "kill", lambda *_: pytest.fail("the run was ended"))
+    monkeypatch.setattr(watch, "FORGOTTEN_SECONDS", 0.0)
+    looking = watch.JobWatch("/here", since=0)
+    queue(slurm, ("11", "RUNNING"))
+    looking.look()
+    (slurm / "squeue").unlink()
+
+    looking.look()
+    looking.look()
