@@ -225,7 +225,7 @@ def test_a_grant_that_is_too_small_is_refused_with_numbers(extracted, tmp_path, 
 
     assert code == 2
     assert "MB of memory with 1 threads; granted: 600 MB" in capsys.readouterr().err
-    assert not running.model_folder(config, "word").exists()
+    assert not (running.model_folder(config, "word") / "model.safetensors").exists()
 
 
 def test_features_that_are_not_committed_are_an_error(extracted, tmp_path, capsys):

@@ -53,11 +53,11 @@ def started(results):
 
 def test_it_holds_the_results_until_its_standard_input_ends(tmp_path):
     child = started(tmp_path)
-    (held,) = attempts(tmp_path / "leases")
+    (held,) = [(found.name, found.alive) for found in attempts(tmp_path / "leases")]
 
     _, said = child.communicate()
 
-    assert (held.name, held.alive) == ("run", True)
+    assert held == ("run", True)
     assert (child.returncode, said) == (0, "")
     assert attempts(tmp_path / "leases") == []
 
