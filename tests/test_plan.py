@@ -70,6 +70,7 @@ def test_a_setting_renames_its_own_variant_and_what_is_above_it(changes, expecte
         {"encoders.hog.batch": 8},
         {"encoders.hog.device": "cpu"},
         {"results": "elsewhere"},
+        {"quota": {"node_hours": 5}},
     ],
 )
 def test_what_does_not_decide_how_a_row_becomes_an_array_renames_nothing(changes):

@@ -38,6 +38,7 @@ def page() -> str:
     parts.append("## Models: `models.…`\n\nWhat to train and evaluate, by `task`.\n")
     for task in ("Classify", "Regress", "Align", "Retrieve"):
         parts += section(f"### `task: {task.lower()}`", forms[f"{task}Settings"])
+    parts += section("## Quota: `quota`", forms["QuotaSettings"])
     return "\n".join(parts)
 
 

@@ -95,7 +95,7 @@ def test_a_key_that_is_a_list_is_no_crash(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"result": 1}, "result: is no setting here; there are: datasets, encoders, models, resul"),
+        ({"result": 1}, "result: is no setting here; there are: datasets, encoders, models, quota"),
         ({"results": ""}, "results: should match pattern '^[^{}]+$'; found ''"),
         ({"results": "r/{x}"}, "results: should match pattern '^[^{}]+$'; found 'r/{x}'"),
         ({"datasets.d.capacity": "many"}, "datasets.d.capacity: should be a whole number; found "),
@@ -151,6 +151,8 @@ def test_a_key_that_is_a_list_is_no_crash(tmp_path):
             "datasets.d.split: fractions add up to 1.3; at most 1 is allowed",
         ),
         ({"encoders.valid": {"kind": "hog"}}, "encoders.valid: this name is reserved; so are: "),
+        ({"quota": {"bytes": 3}}, "quota.bytes: is no setting here; there are: files, kilowa"),
+        ({"quota": {"files": 0}}, "quota.files: should be greater than 0; found 0"),
         ({"models.sort.task": "sort"}, "models.sort.task: should be one of classify, regress, ali"),
         ({"models.sort.task": ...}, "models.sort.task: is missing"),
         ({"models.sort.epoch": 3}, "models.sort.epoch: is no setting here; there are: batch_size,"),

@@ -57,6 +57,19 @@ def test_a_finished_run_has_nothing_to_be_done(finished):
     assert not ran.jobs
 
 
+def test_a_finished_run_has_the_files_and_bytes_that_were_estimated(finished):
+    ran = finished.run("sampan", "estimate", "config.yaml", "--json")
+
+    found = json.loads(ran.output)["total"]
+    folders = [finished.folder / "results", finished.folder / ".snakemake/metadata"]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    quarantines = 2 * 6  # at most one a partition and stage; here all samples are valid
+    assert len(files) == found["files"]["amount"] - quarantines
+    size = sum(path.stat().st_size for path in files)
+    assert found["bytes"]["amount"] == pytest.approx(size, rel=0.1)
+    assert found["node_hours"]["complete"]
+
+
 def test_snakemakes_own_report_has_captions_and_categories(finished):
     ran = finished.snakemake(*PROFILE, "--report", "snakemake.html")
 

@@ -11,6 +11,7 @@ from sampan.config.models import (
     RegressSettings,
     RetrieveSettings,
 )
+from sampan.config.quota import QuotaSettings
 
 ModelSettings = Annotated[
     ClassifySettings | RegressSettings | AlignSettings | RetrieveSettings,
@@ -32,3 +33,5 @@ class Config(Section):
     """Named encoders, which `datasets.….features` and `models.….inputs` refer to."""
     models: dict[Name, ModelSettings] = Field(default_factory=dict)
     """Named models to train and evaluate."""
+    quota: QuotaSettings = QuotaSettings()
+    """What a plan may take at most; `sampan estimate` checks it, and no name depends on it."""

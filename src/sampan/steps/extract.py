@@ -128,14 +128,19 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
         _check_memory(spec, variant, grant)
         dimensions = _load(spec, "cpu").dimensions
         _loaded.cache_clear()  # the workers load their own
-    wanted = layouts.choose(
+    return layouts.pin(variant.layout, choose_layout(spec, dimensions))
+
+
+def choose_layout(spec: dict[str, Any], dimensions: int) -> Layout:
+    """The embeddings' array, of so many dimensions."""
+    stage = job.stage_of(spec["stage"])
+    return layouts.choose(
         stage.digest,
-        {name: ArraySpec(("embedding",), (dimensions,), DTYPE)},
+        {stage.name.partition(".")[2]: ArraySpec(("embedding",), (dimensions,), DTYPE)},
         spec["rows_per_job"],
         capacity=spec["capacity"],
         rows_per_shard=spec.get("rows_per_shard"),
     )
-    return layouts.pin(variant.layout, wanted)
 
 
 def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
