@@ -259,10 +259,10 @@ class Plan:
         plugin = plugins.make("modalities", entry.settings, modality)
         return SNAKEMAKE_MB + modality_mb(plugin, threads)
 
-    def extract_mb(self, encoder: str, threads: int) -> int:
+    def extract_mb(self, encoder: str, threads: int, gpus: int = 0) -> int:
         entry = self.config.encoders[encoder]
         plugin = plugins.make("encoders", entry.settings, encoder)
-        return SNAKEMAKE_MB + encoder_mb(plugin, threads)
+        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus)
 
 
 def modality_mb(plugin: plugins.Modality, threads: int) -> int:

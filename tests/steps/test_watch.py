@@ -6,7 +6,9 @@ import time
 import pipeline
 import pytest
 
+from sampan.errors import ConfigError
 from sampan.steps import watch
+from sampan.store import lease
 from sampan.store.lease import Lease, attempts
 
 SQUEUE = """#!/bin/sh
@@ -69,6 +71,31 @@ def test_a_second_run_on_the_same_results_is_refused_with_what_to_set(tmp_path):
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith(f"error: {tmp_path}: another Snakemake is at work on it")
     assert "set `results:` to another folder" in ran.stderr
+
+
+def test_a_run_elsewhere_is_refused_once_its_heart_beats(tmp_path):
+    path = tmp_path / "leases/run.000001.json"
+    path.parent.mkdir()
+    path.write_text('{"host": "n7", "process": "another boot 1 2", "job": "", "since": 0}')
+    refusal = watch._Refusal(tmp_path)
+    refusal(attempts(path.parent)[0])
+    refusal(attempts(path.parent)[0])
+    os.utime(path, (time.time() + 10, time.time() + 10))
+
+    with pytest.raises(ConfigError, match="another Snakemake is at work on it: n7"):
+        refusal(attempts(path.parent)[0])
+
+
+def test_a_run_elsewhere_that_was_killed_is_waited_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "STALE_SECONDS", 1.5)
+    path = tmp_path / "leases/run.000001.json"
+    path.parent.mkdir()
+    path.write_text('{"host": "n7", "process": "another boot 1 2", "job": "", "since": 0}')
+
+    with Lease(path.parent, "run", watch._Refusal(tmp_path)):
+        (held,) = attempts(path.parent)
+
+    assert held.number == 2
 
 
 @pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL"])

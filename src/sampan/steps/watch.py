@@ -48,19 +48,37 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Say "ready", then work until standard input ends."""
 
-    def refuse(holder: Attempt) -> None:
-        raise ConfigError(
-            f"{args.results}: another Snakemake is at work on it: {holder}; wait for its end, or "
-            "set `results:` to another folder; if it was killed without a trace, it counts as gone "
-            f"after {STALE_SECONDS:.0f} s without a heartbeat"
-        )
-
     watch = None if args.slurm_jobs is None else JobWatch(os.getcwd(), time.time())
-    with Lease(args.results / "leases", "run", refuse):
+    with Lease(args.results / "leases", "run", _Refusal(args.results)):
         print("ready", flush=True)
         while not _ended_within(LOOK_SECONDS):
             if watch is not None:
                 watch.look()
+
+
+class _Refusal:
+    """
+    Refuses a run beside another once that is seen to be alive; one that was killed is waited out.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._first: Attempt | None = None
+
+    def __call__(self, holder: Attempt) -> None:
+        first = self._first or holder
+        if holder.at_work_here or (holder.path == first.path and holder.touched > first.touched):
+            raise ConfigError(
+                f"{self._results}: another Snakemake is at work on it: {holder}; wait for its end, "
+                "or set `results:` to another folder"
+            )
+        if self._first is None:
+            job.log.info(
+                "another Snakemake was at work: %s; if it was killed, this one goes on in %.0f s",
+                holder, STALE_SECONDS - holder.age_seconds,
+            )  # fmt: skip
+        if self._first is None or holder.path != first.path:
+            self._first = holder
 
 
 def _ended_within(seconds: float) -> bool:

@@ -41,8 +41,10 @@ class Attempt:
     name: str
     number: int
     path: Path
+    touched: float
+    """Time of its last heartbeat, in seconds since 1970."""
     age_seconds: float
-    """Since its last heartbeat."""
+    """Since then."""
     host: str = ""
     process: str = ""
     job: str = ""
@@ -53,6 +55,11 @@ class Attempt:
     @property
     def alive(self) -> bool:
         return self.age_seconds < STALE_SECONDS and not _is_gone(self.process)
+
+    @property
+    def at_work_here(self) -> bool:
+        """Whether its process is seen to run, on this machine."""
+        return bool(self.process) and _process(_number(self.process)) == self.process
 
     def __str__(self) -> str:
         job = f", Slurm job {self.job}" if self.job else ""
@@ -74,6 +81,7 @@ def attempts(folder: Path, now: float | None = None) -> list[Attempt]:
                             name=match[1],
                             number=int(match[2]),
                             path=Path(entry.path),
+                            touched=touched,
                             age_seconds=max(0.0, now - touched),
                             **_read(Path(entry.path)),
                         )
@@ -227,10 +235,13 @@ def _process(pid: int) -> str:
     return "" if stat[0] == "Z" else f"{boot} {space} {pid} {stat[19]}"
 
 
+def _number(process: str) -> int:
+    return int(process.split()[2])
+
+
 def _is_gone(process: str) -> bool:
     """Whether a process of this boot and namespace has ended; False where that cannot be seen."""
-    ours = _process(os.getpid()).split()
-    theirs = process.split()
+    ours, theirs = _process(os.getpid()).split(), process.split()
     if len(theirs) != 4 or theirs[:2] != ours[:2]:
         return False
-    return _process(int(theirs[2])) != process
+    return _process(_number(process)) != process
