@@ -17,6 +17,9 @@ if not workflow.overwrite_configfiles:
     configfile: "config.yaml"
 
 
+container: "envs/sampan.sif"  # made from envs/sampan.def; used where Apptainer is asked for
+
+
 include: "rules/common.smk"
 include: "rules/digits.smk"
 include: "rules/index.smk"
