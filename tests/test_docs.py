@@ -13,7 +13,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]*)\)")
-VERB = re.compile(r"(?<![\w./-])sampan ([a-z]+)\b(?!\.)")
+VERB = re.compile(r"(?<![\w./-])sampan ([a-z]+(?:-[a-z]+)*)\b(?!\.)")
 
 
 def pages():

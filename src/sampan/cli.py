@@ -38,6 +38,7 @@ PEOPLE = {
     "ls": "list what a results folder holds",
     "gc": "remove variants that no given config reaches",
     "schema": "write the JSON schema of the config",
+    "stage-weights": "copy a model's weights to where jobs can read them; print its digest",
 }
 
 
@@ -82,7 +83,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for verb, help_line in (PEOPLE | RULES).items():
         sub = verbs.add_parser(verb, help=help_line, description=help_line)
         if verb == asked:
-            module = importlib.import_module(f"sampan.steps.{verb}")
+            module = importlib.import_module(f"sampan.steps.{verb.replace('-', '_')}")
             sub.description = module.__doc__
             sub.formatter_class = argparse.RawDescriptionHelpFormatter
             module.arguments(sub)

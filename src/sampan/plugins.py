@@ -41,6 +41,7 @@ REVISIONS: Mapping[str, int] = {
     "encoders.ngrams": 1,
     "encoders.logmel": 1,
     "encoders.transformers": 1,
+    "encoders.onnx": 1,
 }
 """
 Raised by a person when a step of ours gives other values for the same settings: makes new variants.

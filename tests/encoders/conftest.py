@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from encoders import exported
 
 os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
@@ -181,6 +182,21 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     extractor = WhisperFeatureExtractor(feature_size=20, chunk_length=3)
     return _saved(tmp_path_factory, WhisperModel(config), extractor)
+
+
+@pytest.fixture(scope="session")
+def onnx_clip(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported.clip(clip, tmp_path_factory.mktemp("onnx-clip"))
+
+
+@pytest.fixture(scope="session")
+def onnx_bert(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported.bert(bert, tmp_path_factory.mktemp("onnx-bert"))
+
+
+@pytest.fixture(scope="session")
+def onnx_wav2vec2(masked_wav2vec2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported.wav2vec2(masked_wav2vec2, tmp_path_factory.mktemp("onnx-wav2vec2"))
 
 
 def _saved(tmp_path_factory: pytest.TempPathFactory, model: Any, *others: Any) -> Path:

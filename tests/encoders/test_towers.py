@@ -28,7 +28,7 @@ def test_a_skeleton_knows_its_kinds_and_holds_no_weights(name, kinds, request):
 
 
 def test_only_the_tower_of_the_modality_is_kept(clip):
-    tower = tower_of(clip, "image", "cpu", "projection", class_token=False)
+    tower = tower_of(clip, "image", "cpu", "projection")
 
     model = tower.project.__self__
     assert model.text_model is None
@@ -43,8 +43,8 @@ def test_weights_that_the_folder_lacks_are_refused_where_the_output_needs_them(b
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
 
     with pytest.raises(ConfigError, match="lack 2 parameters that output: pooled needs: pooler"):
-        tower_of(folder, "text", "cpu", "pooled", class_token=True)
-    assert tower_of(folder, "text", "cpu", "mean", class_token=True).class_token
+        tower_of(folder, "text", "cpu", "pooled")
+    assert tower_of(folder, "text", "cpu", "mean").places.class_token
 
 
 def test_weights_saved_in_half_precision_are_loaded_in_single(bert, tmp_path):
@@ -53,7 +53,7 @@ def test_weights_saved_in_half_precision_are_loaded_in_single(bert, tmp_path):
     halves = {n: v.half() for n, v in load_file(folder / "model.safetensors").items()}
     save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
 
-    tower = tower_of(folder, "text", "cpu", "mean", class_token=True)
+    tower = tower_of(folder, "text", "cpu", "mean")
 
     assert {parameter.dtype for parameter in tower.module.parameters()} == {torch.float32}
 
@@ -68,7 +68,7 @@ def test_the_mean_leaves_out_class_and_register_tokens(tmp_path):
         num_register_tokens=3,
     )
     Dinov2WithRegistersModel(config).save_pretrained(tmp_path)
-    tower = tower_of(tmp_path, "image", "cpu", "mean", class_token=False)
+    tower = tower_of(tmp_path, "image", "cpu", "mean")
     inputs = {"pixel_values": torch.randn(2, 3, 28, 28)}
 
     with torch.inference_mode():

@@ -2,11 +2,12 @@ import os
 import shutil
 import subprocess
 
+import onnx
 import pytest
 from encoders.stored import pictures, texts
 
 from sampan.encoders.transformers import Transformers
-from sampan.encoders.weights import offline, refuse_unsafe, weights_digest
+from sampan.encoders.weights import files_of, offline, refuse_unsafe, weights_digest
 from sampan.errors import ConfigError
 
 
@@ -96,3 +97,46 @@ def test_loading_is_offline_and_leaves_the_librarys_log_level_as_it_was(tmp_path
 
     assert logging.get_verbosity() == 17
     logging.set_verbosity_warning()
+
+
+def test_the_digest_of_an_onnx_folder_covers_graphs_settings_and_the_weights_beside_them(
+    onnx_clip, tmp_path
+):
+    folder = tmp_path / "copy"
+    shutil.copytree(onnx_clip, folder)
+    (folder / "model_quantized.onnx").write_bytes(b"never read")
+    (folder / "model.safetensors").write_bytes(b"never read")
+    names = ["config.json", "text_model.onnx", "text_model.onnx.data", "vision_model.onnx"]
+
+    found = [file.name for file in files_of(folder, "onnx")]
+
+    assert set(names) <= set(found)
+    assert "model_quantized.onnx" not in found and "model.safetensors" not in found
+    listed = subprocess.run(["sha256sum", *found], cwd=folder, capture_output=True, check=True)
+    again = subprocess.run(["sha256sum"], input=listed.stdout, capture_output=True, check=True)
+    assert weights_digest(folder, "onnx") == again.stdout.decode().split()[0]
+    assert weights_digest(folder, "onnx") == weights_digest(onnx_clip, "onnx")
+
+
+@pytest.mark.parametrize("location", ["../w.data", "/etc/hostname", "sub/w.data", "link.data"])
+def test_weights_that_an_onnx_file_names_elsewhere_are_refused(location, onnx_clip, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(onnx_clip, folder)
+    (tmp_path / "w.data").write_bytes(bytes(12))
+    (folder / "link.data").symlink_to(tmp_path / "w.data")
+    model = onnx.load(folder / "text_model.onnx", load_external_data=False)
+    entry = next(e for i in model.graph.initializer for e in i.external_data if e.key == "location")
+    entry.value = location
+    onnx.save(model, folder / "text_model.onnx")
+
+    with pytest.raises(ConfigError, match="names weights outside of its folder"):
+        files_of(folder, "onnx")
+
+
+def test_weights_that_an_onnx_file_lacks_are_told(onnx_clip, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(onnx_clip, folder)
+    (folder / "text_model.onnx.data").unlink()
+
+    with pytest.raises(ConfigError, match=r"its weights are missing: text_model\.onnx\.data"):
+        files_of(folder, "onnx")

@@ -99,6 +99,7 @@ class Pixels:
 
     def _on_device(self, data: "NDArray[np.uint8]") -> "torch.Tensor":
         """What the processor does to pictures of its own size, for the whole batch at once."""
+        import numpy as np
         import torch
 
         processor = self.processor
@@ -106,7 +107,7 @@ class Pixels:
             crop = processor.crop_size
             top, left = (data.shape[1] - crop.height) // 2, (data.shape[2] - crop.width) // 2
             data = data[:, top : top + crop.height, left : left + crop.width]
-        bytes_ = torch.tensor(data, device=self.device)
+        bytes_ = torch.tensor(np.ascontiguousarray(data), device=self.device)
         pixels = bytes_.permute(0, 3, 1, 2).to(torch.float32)
         if processor.do_rescale:
             pixels = pixels * processor.rescale_factor

@@ -1,10 +1,11 @@
 """The part of a model that encodes one kind of modality, and what can be read from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sampan.encoders.tokens import tokenizer_of
 from sampan.encoders.weights import offline
 from sampan.errors import ConfigError
 
@@ -48,15 +49,60 @@ def part_of(model: Any, kind: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Places:
+    """What the places of a model's last layer stand for."""
+
+    class_token: bool
+    """Whether the first token stands for the whole sample."""
+    prefix: int
+    """Leading tokens that stand for no place in the sample: class, distillation, registers."""
+
+    def read(
+        self, output: str, hidden: "torch.Tensor", mask: "torch.Tensor | None"
+    ) -> "torch.Tensor | None":
+        """
+        The last layer → (sample, embedding) float32; None for `cls` without a class token.
+
+        `cls`: the class token. `mean`: the mean over tokens of text or frames of sound (where the
+        model tells them from padding), over patches without class and register tokens, or over the
+        places of a feature map.
+        """
+        hidden = hidden.float()
+        if output == "cls":
+            return hidden[:, 0] if self.class_token else None
+        if hidden.ndim == 4:  # (sample, feature, y, x)
+            return hidden.mean((2, 3))
+        if mask is None:
+            return hidden[:, self.prefix :].mean(1)
+        weight = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def places_of(path: Path, module: Any, kind: str) -> Places:
+    """Learnt from the names of a module's parameters, of text also from the folder's tokenizer."""
+    names = [name.rpartition(".")[2] for name, _ in module.named_parameters()]
+    class_tokens = sum(name in CLASS_TOKENS for name in names)
+    registers = getattr(module.config, "num_register_tokens", 0) or 0
+    of_text = kind == "text" and tokenizer_of(path).cls_token_id is not None
+    return Places(
+        class_token=of_text or class_tokens > 0,
+        prefix=class_tokens + (registers if kind == "image" else 0),
+    )
+
+
+def no_output(path: Path, name: str, output: str, kind: str, there: Iterable[str]) -> ConfigError:
+    return ConfigError(
+        f"{path}: {name} has no output: {output} for {kind}; there are: {', '.join(there)}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tower:
     module: Any
     """What encodes the modality."""
     project: Callable[..., Any] | None
     """Into the space that a model's towers share; None where there is only one tower."""
-    class_token: bool
-    """Whether the first token stands for the whole sample."""
-    prefix: int
-    """Leading tokens that stand for no place in the sample: class, distillation, registers."""
+    places: Places
 
     def read(
         self, output: str, inputs: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
@@ -65,25 +111,14 @@ class Tower:
         (sample, embedding) float32; None where the architecture has no such output.
 
         `projection`: the shared space of CLIP and its kind. `pooled`: the model's own pooling.
-        `cls`: the class token after the last layer. `mean`: the mean over tokens of text or frames
-        of sound (where the model tells them from padding), over patches without class and register
-        tokens, or over the places of a feature map.
+        `cls` and `mean`: of the last layer.
         """
         if output == "projection":
             return None if self.project is None else _rows(self.project(**inputs), "pooler_output")
         result = self.module(**inputs)
         if output == "pooled":
             return _rows(result, "pooler_output")
-        hidden = result.last_hidden_state.float()
-        if output == "cls":
-            found: torch.Tensor | None = hidden[:, 0] if self.class_token else None
-            return found
-        if hidden.ndim == 4:  # (sample, feature, y, x)
-            return hidden.mean((2, 3))  # type: ignore[no-any-return] # untyped
-        if mask is None:
-            return hidden[:, self.prefix :].mean(1)  # type: ignore[no-any-return] # untyped
-        weight = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)  # type: ignore[no-any-return] # untyped
+        return self.places.read(output, result.last_hidden_state, mask)
 
 
 def _rows(result: Any, name: str) -> "torch.Tensor | None":
@@ -93,7 +128,7 @@ def _rows(result: Any, name: str) -> "torch.Tensor | None":
     return found.float().flatten(1) if isinstance(found, torch.Tensor) else None
 
 
-def tower_of(path: Path, kind: str, device: str, output: str, *, class_token: bool) -> Tower:
+def tower_of(path: Path, kind: str, device: str, output: str) -> Tower:
     """The folder's tower for `kind`, with float32 weights on `device`; the others are let go."""
     with offline(path):
         import torch
@@ -116,15 +151,7 @@ def tower_of(path: Path, kind: str, device: str, output: str, *, class_token: bo
     model.eval().requires_grad_(False)
     project = getattr(model, f"get_{kind}_features", None)
     (module if project is None else model).to(device)
-    names = [name.rpartition(".")[2] for name, _ in module.named_parameters()]
-    class_tokens = sum(name in CLASS_TOKENS for name in names)
-    registers = getattr(module.config, "num_register_tokens", 0) or 0
-    return Tower(
-        module=module,
-        project=project,
-        class_token=class_token or class_tokens > 0,
-        prefix=class_tokens + (registers if kind == "image" else 0),
-    )
+    return Tower(module=module, project=project, places=places_of(path, module, kind))
 
 
 def _refuse_random(path: Path, model: Any, module: Any, missing: set[str], output: str) -> None:

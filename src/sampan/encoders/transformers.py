@@ -1,19 +1,14 @@
 """Encoders of the transformers library, from a local folder."""
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
 
-from sampan.encoders.pixels import Pixels, image_faults, image_processor
-from sampan.encoders.rows import texts
-from sampan.encoders.sounds import Sounds, feature_extractor, least_samples, sound_faults
-from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of
-from sampan.encoders.towers import OUTPUTS, Tower, kinds_of, part_of, skeleton, tower_of
-from sampan.encoders.weights import refuse_other, refuse_unsafe
+from sampan.encoders.inputs import Inputs, blank, inputs_of, kind_of, modality_faults
+from sampan.encoders.towers import OUTPUTS, Tower, no_output, skeleton, tower_of
+from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Encode, Modality
 
@@ -21,8 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-
-KINDS = {("y", "x", "channel"): "image", ("byte",): "text", ("time",): "audio"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +52,7 @@ class Transformers:
     """Memory that model and one batch take, in MB."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[0-9a-f]{64}", self.digest):
-            raise ValueError(
-                f"digest: {self.digest!r} is not a SHA-256 in 64 hexadecimal digits (0-9, a-f)"
-            )
+        check_digest(self.digest)
 
     def memory_bytes(self) -> int:
         return self.memory_mb * 1_000_000
@@ -71,7 +61,7 @@ class Transformers:
         """As every encoder; reads config, processor and tokenizer, no weights."""
         try:
             refuse_unsafe(self.path)
-            return self._faults(modality, skeleton(self.path))
+            return modality_faults(self.path, modality, skeleton(self.path))
         except SampanError as fault:
             return list(fault.faults)
 
@@ -86,74 +76,28 @@ class Transformers:
         refuse_other(self.path, self.digest)
         _refuse_missing_gpu(device)
         model = skeleton(self.path)
-        if faults := self._faults(modality, model):
+        if faults := modality_faults(self.path, modality, model):
             raise ConfigError(faults)
-        kind = _kind(modality)
-        tokenizer = tokenizer_of(self.path) if kind == "text" else None
-        tower = tower_of(
-            self.path,
-            kind,
-            device,
-            self.output,
-            class_token=tokenizer is not None and tokenizer.cls_token_id is not None,
-        )
+        kind = kind_of(modality)
+        tower = tower_of(self.path, kind, device, self.output)
         encode = _Transformers(
             tower=tower,
-            inputs=self._inputs(kind, tokenizer, tower, device),
+            inputs=inputs_of(self.path, kind, tower.module, device),
             output=self.output,
             dtype=self.dtype,
             device=device,
         )
-        encode.dimensions = self._dimensions(encode, modality, model.config.model_type)
+        found = encode.outputs(*blank(modality))
+        if self.output not in found:
+            raise no_output(self.path, model.config.model_type, self.output, kind, found)
+        encode.dimensions = found[self.output]
         return encode
-
-    def _faults(self, modality: Modality, model: Any) -> list[str]:
-        kind, name = _kind(modality), model.config.model_type
-        if kind not in kinds_of(model):
-            takes = " or ".join(kinds_of(model)) or "nothing that is stored"
-            return [f"{name} takes {takes}, this modality is {kind}"]
-        part = part_of(model, kind)
-        if kind == "image":
-            channels = getattr(part.config, "num_channels", 3)
-            return image_faults(image_processor(self.path), modality, name, channels)
-        if kind == "audio":
-            least = least_samples(part.config)
-            return sound_faults(feature_extractor(self.path), modality, name, least)
-        tokenizer_of(self.path)
-        return []
-
-    def _inputs(self, kind: str, tokenizer: Any, tower: Tower, device: str) -> Any:
-        if kind == "image":
-            return Pixels(processor=image_processor(self.path), device=device)
-        if kind == "audio":
-            extractor = feature_extractor(self.path)
-            return Sounds(extractor=extractor, tower=tower.module, device=device)
-        return Tokens(
-            tokenizer=tokenizer,
-            most=most_tokens(self.path, tokenizer, tower.module),
-            pad_to_most=tower.module.config.model_type.startswith("siglip"),
-            device=device,
-        )
-
-    def _dimensions(self, encode: "_Transformers", modality: Modality, name: str) -> int:
-        import numpy as np
-
-        spec = modality.array()
-        blank = np.full((1, *spec.shape), ord("a") if _kind(modality) == "text" else 0, spec.dtype)
-        length = np.ones(1, np.int32) if _kind(modality) == "text" else None
-        found = encode.outputs(blank, length)
-        if self.output in found:
-            return found[self.output]
-        raise ConfigError(
-            f"{self.path}: {name} has no output: {self.output} for {_kind(modality)}; "
-            f"there are: {', '.join(found)}"
-        )
 
 
 @dataclass(kw_only=True)
 class _Transformers:
     tower: Tower
-    inputs: Any
+    inputs: Inputs
     output: str
     dtype: str
     device: str
@@ -168,7 +112,7 @@ class _Transformers:
         with torch.inference_mode(), self._precision():
             parts = [
                 self.tower.read(self.output, inputs, mask)
-                for inputs, mask in self._made(data, length)
+                for inputs, mask in self.inputs(data, length)
             ]
         return np.concatenate([part.cpu().numpy() for part in parts if part is not None])
 
@@ -177,29 +121,14 @@ class _Transformers:
         import torch
 
         with torch.inference_mode(), self._precision():
-            ((inputs, mask),) = self._made(data, length)
+            ((inputs, mask),) = self.inputs(data, length)
             read = {name: self.tower.read(name, inputs, mask) for name in OUTPUTS}
         return {name: found.shape[1] for name, found in read.items() if found is not None}
-
-    def _made(
-        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
-    ) -> "Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]":
-        if isinstance(self.inputs, Pixels):
-            yield self.inputs(data), None
-        elif isinstance(self.inputs, Tokens):
-            yield self.inputs(texts(data, length))
-        else:
-            yield from self.inputs(data, length)
 
     def _precision(self) -> "torch.autocast":
         import torch
 
         return torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == "bfloat16")
-
-
-def _kind(modality: Modality) -> str:
-    dims = modality.array().dims
-    return KINDS.get(dims, f"({', '.join(dims)})")
 
 
 def _refuse_missing_gpu(device: str) -> None:

@@ -16,6 +16,7 @@ from sampan.compute import Grant, Workers
 from sampan.errors import ConfigError, PluginError, StorageError
 from sampan.plugins import ArraySpec, Encode, Encoder, Modality
 from sampan.steps import job
+from sampan.steps.batches import in_batches, loading
 from sampan.steps.limits import cpu_seconds_at_most
 from sampan.steps.shards import ShardTask, check_invalid, make_shards, settle
 from sampan.store import layout as layouts
@@ -198,7 +199,8 @@ def _loaded(encoder: str, modality: str, device: str) -> Encode:
     stored: Modality = plugins.make("modalities", json.loads(modality), "modality")
     if faults := plugin.check(stored):
         raise ConfigError(faults)
-    return plugin.load(stored, device)
+    with loading("extract", device):
+        return plugin.load(stored, device)
 
 
 def _load(spec: dict[str, Any], device: str) -> Encode:
@@ -252,10 +254,11 @@ def extract_shard(task: ShardTask) -> Record:
         rows.valid[row - task.first] = False
         invalid[row] = reason
     usable = np.flatnonzero(rows.valid)
+    what = f"extract {variant.path.name}"
     for start in range(0, len(usable), encoder.batch):
         chosen_rows = usable[start : start + encoder.batch]
         with cpu_seconds_at_most(encoder.workers), np.errstate(over="ignore"):
-            found = rows.encode(encode, chosen_rows)
+            found = in_batches(partial(rows.encode, encode), chosen_rows, what, task.device)
             if found.shape != (len(chosen_rows), *shape):
                 raise PluginError(
                     f"encoders {task.spec['encoder']['kind']!r}: gave embeddings {found.shape} for "

@@ -1,0 +1,96 @@
+"""Stored rows → what a model takes, by the model's own processor, extractor or tokenizer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sampan.encoders.pixels import Pixels, image_faults, image_processor
+from sampan.encoders.rows import texts
+from sampan.encoders.sounds import Sounds, feature_extractor, least_samples, sound_faults
+from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of
+from sampan.encoders.towers import kinds_of, part_of
+from sampan.plugins import Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+KINDS = {("y", "x", "channel"): "image", ("byte",): "text", ("time",): "audio"}
+
+
+def kind_of(modality: Modality) -> str:
+    dims = modality.array().dims
+    return KINDS.get(dims, f"({', '.join(dims)})")
+
+
+def modality_faults(path: Path, modality: Modality, model: Any) -> list[str]:
+    """Why a modality stored like this cannot serve a model; reads no weights."""
+    kind, name = kind_of(modality), model.config.model_type
+    if kind not in kinds_of(model):
+        takes = " or ".join(kinds_of(model)) or "nothing that is stored"
+        return [f"{name} takes {takes}, this modality is {kind}"]
+    part = part_of(model, kind)
+    if kind == "image":
+        channels = getattr(part.config, "num_channels", 3)
+        return image_faults(image_processor(path), modality, name, channels)
+    if kind == "audio":
+        return sound_faults(feature_extractor(path), modality, name, least_samples(part.config))
+    tokenizer_of(path)
+    return []
+
+
+def blank(modality: Modality) -> "tuple[NDArray[Any], NDArray[np.int32] | None]":
+    """One row that every encoder of its kind takes: black, silent, or the text "a"."""
+    import numpy as np
+
+    spec = modality.array()
+    if kind_of(modality) == "text":
+        return np.full((1, *spec.shape), ord("a"), spec.dtype), np.ones(1, np.int32)
+    return np.zeros((1, *spec.shape), spec.dtype), None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """
+    Rows and lengths as stored → batches of what the model takes, and which of its tokens or frames
+    are none of the padding (None where it has no padding).
+    """
+
+    made_by: Pixels | Tokens | Sounds
+
+    def __call__(
+        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
+    ) -> "Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]":
+        if isinstance(self.made_by, Pixels):
+            yield self.made_by(data), None
+        elif isinstance(self.made_by, Tokens):
+            yield self.made_by(texts(data, length))
+        else:
+            yield from self.made_by(data, length)
+
+
+def inputs_of(
+    path: Path, kind: str, module: Any, device: str, *, num_tokens: int | None = None
+) -> Inputs:
+    """
+    What feeds `module`, the part of the folder's model that encodes `kind`.
+
+    `num_tokens` is the length of every text where the model takes no other.
+    """
+    if kind == "image":
+        return Inputs(made_by=Pixels(processor=image_processor(path), device=device))
+    if kind == "audio":
+        extractor = feature_extractor(path)
+        return Inputs(made_by=Sounds(extractor=extractor, tower=module, device=device))
+    tokenizer = tokenizer_of(path)
+    most = most_tokens(path, tokenizer, module)
+    return Inputs(
+        made_by=Tokens(
+            tokenizer=tokenizer,
+            most=most if num_tokens is None else min(most or num_tokens, num_tokens),
+            pad_to_most=num_tokens is not None or module.config.model_type.startswith("siglip"),
+            device=device,
+        )
+    )

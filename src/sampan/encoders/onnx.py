@@ -1,0 +1,197 @@
+"""Encoders that were exported to ONNX, from a local folder, on onnxruntime."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import Gt
+
+from sampan.encoders.feeds import Feed, feed_of
+from sampan.encoders.inputs import blank, kind_of
+from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
+from sampan.errors import ConfigError, PluginError, SampanError
+from sampan.plugins import Encode, Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Onnx:
+    """
+    Any image, text or audio encoder that was exported to ONNX, with the settings of its model.
+
+    `vision_model.onnx`, `text_model.onnx` and `audio_model.onnx` are towers of one model,
+    `model.onnx` is a model of one kind. The folder's own processor or tokenizer decides size,
+    normalisation, rate and tokens, as for `transformers`; what is stored otherwise is refused.
+    Weights that the file keeps beside it are read from the folder alone; custom operators are not
+    loaded.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "use_attribute_docstrings": True,
+    }
+    kinds: ClassVar[tuple[str, ...]] = ("image", "text", "audio")
+    workers: ClassVar[Literal["processes", "one"]] = "one"
+
+    path: Path = field(metadata={"identity": False})
+    """Folder with *.onnx, config.json and the model's own processor or tokenizer."""
+    digest: str
+    """SHA-256 over all files that are read from the folder, in 64 hexadecimal digits."""
+    output: Literal["projection", "pooled", "cls", "mean"]
+    """What to take: `projection` into the space that a model's towers share (`image_embeds`,
+    `text_embeds`, `audio_embeds`), its own `pooled` output (`pooler_output`), or of
+    `last_hidden_state` the class token (`cls`) or the `mean` over tokens, patches or frames
+    (without padding)."""
+    batch: Annotated[int, Gt(0)] = field(default=32, metadata={"identity": False})
+    """Rows in a batch at most."""
+    memory_mb: Annotated[int, Gt(0)] = field(default=4096, metadata={"identity": False})
+    """Memory that model and one batch take, in MB."""
+
+    def __post_init__(self) -> None:
+        check_digest(self.digest)
+
+    def memory_bytes(self) -> int:
+        return self.memory_mb * 1_000_000
+
+    def check(self, modality: Modality) -> list[str]:
+        """As every encoder; reads config, processor, tokenizer and the graph, no weights."""
+        try:
+            _refuse_missing_library()
+            refuse_unsafe(self.path, "onnx")
+            feed_of(self.path, modality, self.output)
+        except SampanError as fault:
+            return list(fault.faults)
+        return []
+
+    def load(self, modality: Modality, device: str) -> Encode:
+        """
+        Check the digest, read the weights, and encode one blank row.
+
+        `ConfigError` for weights, outputs or a modality that do not fit, `PluginError` for a
+        `device` of `cuda` that onnxruntime cannot use.
+        """
+        _refuse_missing_library()
+        refuse_unsafe(self.path, "onnx")
+        refuse_other(self.path, self.digest, "onnx")
+        feed = feed_of(self.path, modality, self.output)
+        encode = _Onnx(session=_session(feed.file, device), feed=feed, output=self.output)
+        with _told(feed.file, "fails on a blank row"):
+            encode.dimensions = encode(*blank(modality)).shape[1]
+            if feed.ignores_mask:
+                _refuse_padding_that_counts(encode, modality)
+        return encode
+
+
+@dataclass(kw_only=True)
+class _Onnx:
+    session: Any
+    feed: Feed
+    output: str
+    dimensions: int = 0
+
+    def __call__(
+        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
+    ) -> "NDArray[np.float32]":
+        import numpy as np
+        import torch
+
+        parts = []
+        for made, mask in self.feed.inputs(data, length):
+            fed = {
+                name: made[name].numpy().astype(value.dtype, copy=False)
+                for name, value in self.feed.wanted.items()
+            }
+            found = torch.from_numpy(self.session.run([self.feed.name], fed)[0])
+            if self.output in ("cls", "mean"):
+                read = self.feed.places.read(self.output, found, mask)
+                assert read is not None  # an output that is not there was refused
+                parts.append(read.numpy())
+            else:
+                parts.append(found.float().flatten(1).numpy())
+        return np.concatenate(parts)
+
+
+def _refuse_padding_that_counts(encode: _Onnx, modality: Modality) -> None:
+    """
+    `ConfigError` where a short row's embedding changes beside a long one.
+
+    A graph without a mask may be right all the same: CLIP's text tower looks at no later token.
+    """
+    import numpy as np
+
+    rows = np.repeat(blank(modality)[0], 2, axis=0)
+    most = rows.shape[1]
+    if kind_of(modality) == "text":
+        rows[:, 1::2] = ord(" ")
+        short = 1
+    else:
+        rows[:] = np.sin(np.arange(most)) * (100 if rows.dtype.kind == "i" else 0.1)
+        short = most // 4
+    length = np.array([short, most], np.int32)
+    alone, beside = encode(rows[:1], length[:1]), encode(rows, length)[:1]
+    difference = float(np.abs(alone - beside).max())
+    if not difference <= 1e-3 * max(1.0, float(np.abs(alone).max())):
+        raise ConfigError(
+            f"{encode.feed.file}: takes no attention_mask, and an embedding changes by "
+            f"{difference:.2g} with the padding beside it; export it with attention_mask"
+        )
+
+
+def _refuse_missing_library() -> None:
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise PluginError(
+            "encoders of kind onnx need onnxruntime; run: pip install onnxruntime "
+            "(for GPUs: onnxruntime-gpu)"
+        )
+
+
+@contextmanager
+def _told(file: Path, what: str) -> Iterator[None]:
+    """What onnxruntime says of a file that it cannot use becomes a `ConfigError`."""
+    try:
+        yield
+    except Exception as fault:
+        if not type(fault).__module__.startswith("onnxruntime"):
+            raise
+        reason = str(fault).strip().splitlines()[0]
+        raise ConfigError(f"{file}: onnxruntime {what}: {reason}") from fault
+
+
+def _session(file: Path, device: str) -> Any:
+    """The graph, ready to run on exactly the threads that were granted to this process."""
+    import onnxruntime
+    import torch  # noqa: F401 # first: it loads the CUDA libraries that onnxruntime needs
+
+    provider = PROVIDERS[device]
+    if provider not in onnxruntime.get_available_providers():
+        raise PluginError(
+            f"this job was granted a GPU that onnxruntime {onnxruntime.__version__} cannot use: "
+            f"it has no {provider}; install onnxruntime-gpu in its place, or set device: cpu"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors
+    options.use_deterministic_compute = True
+    settings = {"arena_extend_strategy": "kSameAsRequested", "use_tf32": "0"}
+    asked: list[Any] = [PROVIDERS["cpu"]]
+    if device == "cuda":
+        asked.insert(0, (provider, settings))
+    with _told(file, "cannot load it"):
+        session = onnxruntime.InferenceSession(file, options, providers=asked)
+    if session.get_providers()[0] != provider:
+        raise PluginError(
+            f"this job was granted a GPU that onnxruntime {onnxruntime.__version__} cannot use: "
+            f"{provider} does not start; see the log, or set device: cpu"
+        )
+    session.disable_fallback()
+    return session
