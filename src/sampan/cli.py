@@ -33,6 +33,7 @@ RULES = {
 PEOPLE = {
     "check": "look at a config and the first samples, before any job runs",
     "estimate": "say what a run will take, before anything is submitted",
+    "status": "say how far a run is: done, running, waiting, failed, rate, time left",
     "verify": "find damaged, missing and orphaned files; --repair lets them be made again",
     "forget": "drop a stage's records, so that it is computed again",
     "ls": "list what a results folder holds",
