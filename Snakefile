@@ -28,6 +28,8 @@ include: "rules/extract.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/kinds.smk"
+include: "rules/doctor.smk"
 include: "rules/watch.smk"
 
 
@@ -71,19 +73,3 @@ rule features:
 rule models:
     input:
         model_files("metrics.json"),
-
-
-onstart:
-    begin_watch()
-
-
-onsuccess:
-    print(f"\nDone. Look at the report: {REPORT}" if exists(REPORT) else "\nDone.")
-
-
-onerror:
-    print(
-        "\nNot done. Each job's log lies in",
-        f"{RESULTS}/logs; what is finished is kept.",
-    )
-    print("Mend what its `error:` line names, then run the same command again.")

@@ -29,11 +29,13 @@ RULES = {
     "evaluate": "measure a model on its test split",
     "report": "write the page with everything that was made",
     "watch": "hold the results folder for a run, and look after its Slurm jobs",
+    "preflight": "ask Slurm whether it would take each kind of job, before any is submitted",
 }
 PEOPLE = {
     "check": "look at a config and the first samples, before any job runs",
     "estimate": "say what a run will take, before anything is submitted",
     "status": "say how far a run is: done, running, waiting, failed, rate, time left",
+    "doctor": "try one short job of each kind on this machine or cluster, and say what to set",
     "verify": "find damaged, missing and orphaned files; --repair lets them be made again",
     "forget": "drop a stage's records, so that it is computed again",
     "ls": "list what a results folder holds",

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from sampan.errors import ConfigError
-from sampan.steps import job
+from sampan.steps import job, preflight
 from sampan.store.lease import STALE_SECONDS, Attempt, Lease
 
 LOOK_SECONDS = 20.0
@@ -48,6 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Say "ready", then work until standard input ends."""
 
+    preflight.check(args.slurm_jobs or ())
     watch = None if args.slurm_jobs is None else JobWatch(os.getcwd(), time.time())
     with Lease(args.results / "leases", "run", _Refusal(args.results)):
         print("ready", flush=True)

@@ -1,0 +1,74 @@
+"""The kinds of resources that this workflow asks for, for the doctor to try one job of each."""
+
+STEPS = ("digits", "preprocess_part", "extract", "extract_gpu", "train", "evaluate")
+SIZED = ("preprocess_part", "extract", "extract_gpu")  # by wildcards
+
+
+def steps_of_this_config():
+    """The rules whose jobs run on the machines that are to be tried, in the order of the data."""
+    datasets = PLAN.config.datasets
+    if any(made_here(dataset) for dataset in datasets):
+        yield "digits"
+    for step in ("scan", "index"):
+        yield from (f"{step}_{dataset}" for dataset in datasets)
+    yield "preprocess_part"
+    yield from (step for step, encoders in ENCODERS.items() if encoders)
+    if PLAN.models:
+        yield from ("train", "evaluate")
+
+
+def encoders_by_step():
+    """Rule → the encoders that it runs, with their settings."""
+    used = {name.partition(".")[2] for _, name in PLAN.features}
+    return {
+        step: {
+            name: PLAN.config.encoders[name].settings
+            for name in PLAN.encoders(gpu=step == "extract_gpu")
+            if name in used
+        }
+        for step in ("extract", "extract_gpu")
+    }
+
+
+def kinds_of_resources():
+    """One rule for each kind; datasets whose jobs ask for the same have one between them."""
+    kinds = {}
+    for name in steps_of_this_config():
+        resources = workflow.get_rule(name).resources.items()
+        asked = {key: value.raw for key, value in resources}
+        family = name if name in STEPS else name.partition("_")[0]
+        kinds.setdefault((family, as_json(asked)), name)
+    return list(kinds.values())
+
+
+def most_mem_mb(step):
+    """The memory of a rule's largest job."""
+
+    def mem_mb(wildcards, threads):
+        if step == "preprocess_part":
+            return max(PLAN.preprocess_mb(*name, threads) for name in PLAN.preprocessed)
+        return max(PLAN.extract_mb(name, threads) for name in ENCODERS[step])
+
+    return mem_mb
+
+
+def doctor_spec(step):
+    def spec(wildcards):
+        return as_json({"rule": step, "encoders": ENCODERS.get(step, {})})
+
+    return spec
+
+
+def ask_for_the_same(step):
+    """Give a rule of the doctor's what the profile gives its original, but for the time."""
+    doctor = workflow.get_rule(f"doctor_{step}").resources
+    for name, resource in workflow.get_rule(step).resources.items():
+        if name == "runtime":
+            doctor["job_runtime"] = resource.with_name("job_runtime")
+        elif name == "mem_mb" and step in SIZED and resource.raw is None:
+            doctor[name] = most_mem_mb(step)
+        else:
+            doctor[name] = resource
+
+
+ENCODERS = encoders_by_step()
