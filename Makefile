@@ -1,5 +1,5 @@
 # make run      from nothing to the default run's report; CONFIG=… for another config
-# make test     from nothing to a finished test suite
+# make test     from nothing to a finished test suite; on a Slurm of its own, where one can be started
 # make update   look for new rows and changed labels in the sources, then do what they need
 # make check    what CI checks before the tests: lint, types, layers, schema
 # make clean    remove the environment; results are kept
@@ -14,7 +14,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 OPTIONS := --profile profiles/local --cores $(CORES) \
 	$(if $(filter-out config.yaml,$(CONFIG)),--configfile $(CONFIG))
 
-.PHONY: run test update check format clean
+.PHONY: run test test-slurm test-rest update check format clean
 
 run: .venv/installed
 	$(SNAKEMAKE) $(OPTIONS)
@@ -26,7 +26,16 @@ update: .venv/installed
 	$(SNAKEMAKE) $(OPTIONS)
 
 test: .venv/installed-test
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(MAKE) --no-print-directory -j 2 test-slurm test-rest
+
+# What it prints comes when it has ended: beside it the others print theirs.
+test-slurm: .venv/installed-test
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest tests/slurm -rs >.venv/test-slurm.log 2>&1; \
+		status=$$?; cat .venv/test-slurm.log; exit $$status
+
+test-rest: .venv/installed-test
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		--ignore tests/slurm
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
