@@ -98,6 +98,5 @@ for dataset in PLAN.config.datasets:
             results=results_folder,
         shell:
             r"""
-            sampan commit --spec {params.spec:q} --results {params.results:q} \
-                --receipts {input:q} 2>{log:q}
+            sampan commit --spec {params.spec:q} --results {params.results:q} 2>{log:q}
             """

@@ -52,5 +52,5 @@ rule commit_preprocess:
         results=results_folder,
     shell:
         r"""
-        sampan commit --spec {params.spec:q} --results {params.results:q} --receipts {input:q} 2>{log:q}
+        sampan commit --spec {params.spec:q} --results {params.results:q} 2>{log:q}
         """

@@ -99,7 +99,6 @@ def commands(
     plan = Plan.parse(config)
     grant = ["--threads", str(threads), "--memory-mb", "8192", "--patience-seconds", "0"]
     for dataset in plan.config.datasets:
-        index = plan.results / dataset / "index"
         parts = range(len(plan.parts(dataset)))
         if "scan" in steps:
             yield ["scan", *_common(plan, plan.scan_spec(dataset)), *grant]
@@ -107,8 +106,7 @@ def commands(
             for part in parts:
                 spec = _common(plan, plan.index_spec(dataset))
                 yield ["index", *spec, "--part", str(part)]
-            receipts = [str(index / f"receipts/columns/part-{part:05d}.json") for part in parts]
-            yield ["commit", *_common(plan, plan.scan_spec(dataset)), "--receipts", *receipts]
+            yield ["commit", *_common(plan, plan.scan_spec(dataset))]
     for step, stages in (("preprocess", plan.preprocessed), ("extract", plan.features)):
         if step not in steps:
             continue
@@ -118,7 +116,7 @@ def commands(
             for part, receipt in enumerate(receipts):
                 place = ["--part", str(part), "--receipt", receipt]
                 yield [step, *_common(plan, spec), *place, *grant]
-            yield ["commit", *_common(plan, plan.commit_spec(stage)), "--receipts", *receipts]
+            yield ["commit", *_common(plan, plan.commit_spec(stage))]
 
 
 def receipts_of(plan: Plan, stage: Stage) -> list[Path]:

@@ -226,14 +226,20 @@ class Plan:
         } | _when_set(rows_per_shard=entry.rows_per_shard)
 
     def commit_spec(self, stage: Stage) -> dict[str, Any]:
-        """What a stage was made with, for people and for `sampan ls`."""
+        """What a stage was made with, for people and for `sampan ls`, and how many partitions."""
         settings = self.config.datasets[stage.dataset]
         modality, _, encoder = stage.name.partition(".")
         entry = settings.modalities[modality]
         made_with: dict[str, Any] = {"modality": entry.settings}
         if encoder:
             made_with["encoder"] = self.config.encoders[encoder].settings
-        return {"stage": stage._asdict(), "made_with": made_with, "max_invalid": entry.max_invalid}
+        return {
+            "stage": stage._asdict(),
+            "made_with": made_with,
+            "rows_per_job": settings.rows_per_job,
+            "capacity": settings.capacity,
+            "max_invalid": entry.max_invalid,
+        }
 
     def train_spec(self, name: str) -> dict[str, Any]:
         model = self.config.models[name]

@@ -77,8 +77,7 @@ def make(config: dict[str, Any]) -> None:
     parts = plan.parts("squares")
     for part in parts:
         _verb("index", plan.index_spec("squares"), results, "--part", part)
-    made = [results / f"squares/index/receipts/columns/part-{part}.json" for part in parts]
-    _verb("commit", plan.scan_spec("squares"), results, "--receipts", *map(str, made))
+    _verb("commit", plan.scan_spec("squares"), results)
     for stage in (*plan.preprocessed.values(), *plan.features.values()):
         is_feature = stage.kind == "features"
         make_spec = plan.extract_spec if is_feature else plan.preprocess_spec
@@ -87,7 +86,7 @@ def make(config: dict[str, Any]) -> None:
             verb = "extract" if is_feature else "preprocess"
             where = ("--part", part, "--receipt", str(receipt))
             _verb(verb, make_spec(stage.dataset, stage.name), results, *where)
-        _verb("commit", plan.commit_spec(stage), results, "--receipts", *map(str, receipts))
+        _verb("commit", plan.commit_spec(stage), results)
     for name in plan.models:
         _verb("train", plan.train_spec(name), results)
         _verb("evaluate", plan.train_spec(name), results)

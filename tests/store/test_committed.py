@@ -7,6 +7,7 @@ import zarr
 from store import partitions
 
 from sampan.errors import StorageError
+from sampan.store import ledger
 from sampan.store.committed import Committed
 from sampan.store.durable import read_json, write_json
 from sampan.store.variant import Variant
@@ -133,6 +134,19 @@ def test_during_an_append_readers_see_the_rows_committed_before(tmp_path, receip
     np.testing.assert_array_equal(
         later.reader().rows(0, 100), partitions.values(range(100))["image"]
     )
+
+
+def test_the_ledger_is_listed_once_however_many_partitions_there_are(
+    tmp_path, receipts, monkeypatch
+):
+    listed = []
+    files = ledger.files
+    monkeypatch.setattr(ledger, "files", lambda folder: listed.append(folder) or files(folder))
+
+    partitions.commit(tmp_path, receipts)
+
+    assert len(receipts) > 1
+    assert listed == [tmp_path / "ledger"]
 
 
 def test_committing_again_changes_no_byte(tmp_path, receipts):

@@ -1,3 +1,5 @@
+from random import Random
+
 import pytest
 
 from sampan.errors import StorageError
@@ -70,6 +72,22 @@ def test_only_attempts_whose_rows_overlap_are_read(tmp_path):
     assert keys(tmp_path, 0, 64) == {0: ["a"], 8: ["c"]}
     assert keys(tmp_path, 64, 65) == {8: ["b", "c"]}
     assert keys(tmp_path, 128, 192) == {}
+
+
+def test_a_listing_finds_the_overlapping_attempts_of_any_width_in_their_order(tmp_path):
+    random = Random(0)
+    ranges = []
+    for i in range(60):
+        first = random.randrange(100)
+        ranges.append((first, first + random.choice([1, 7, 64]), f"{i:02d}"))
+        append(tmp_path, record(3, ranges[-1][2]), first=first, stop=ranges[-1][1])
+    listing = ledger.Listing(tmp_path)
+
+    for first in range(0, 180, 5):
+        found = listing.records(first, first + 5).get(3, [])
+
+        overlapping = [key for a, b, key in ranges if a < first + 5 and b > first]
+        assert [item.key for item in found] == overlapping
 
 
 def test_withdrawn_records_are_gone_and_later_ones_count(tmp_path):

@@ -21,7 +21,8 @@ def test_a_fresh_clone_plans_every_job_of_a_named_run_without_data(clone, name):
     ran = clone.snakemake("-n", *PROFILE, "--configfile", config)
 
     assert ran.code == 0, ran
-    assert {"preprocess_part", "extract", "train", "evaluate", "report"} <= set(ran.jobs)
+    assert {"preprocess_part", "train", "evaluate", "report"} <= set(ran.jobs)
+    assert {"extract", "extract_gpu"} & set(ran.jobs)
 
 
 def test_a_fresh_clone_plans_the_default_run(clone):

@@ -2,6 +2,7 @@
 Make a finished stage visible: check every shard against the ledger, then write `dataset.json`.
 
 For the index that is the list of its partitions; for any other stage also the arrays' `zarr.json`.
+The receipts are those of all partitions; tens of thousands would not fit on a command line.
 """
 
 import argparse
@@ -17,19 +18,19 @@ from sampan.store.index import IndexFolder
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     job.arguments(parser)
-    parser.add_argument("--receipts", type=Path, nargs="+", required=True, help="one a partition")
 
 
 def run(args: argparse.Namespace) -> None:
     if "stage" in args.spec:
-        commit_stage(args.spec, args.results, args.receipts)
+        commit_stage(args.spec, args.results)
     else:
-        commit_index(args.spec, args.results, args.receipts)
+        commit_index(args.spec, args.results)
 
 
-def commit_stage(spec: dict[str, Any], results: Path, receipts: list[Path]) -> None:
+def commit_stage(spec: dict[str, Any], results: Path) -> None:
     """Commit a variant of a stage, unless more of its samples are invalid than `max_invalid`."""
-    stage = job.stage_of(spec["stage"])
+    stage, variant = job.stage_of(spec["stage"]), job.variant_of(results, spec["stage"])
+    receipts = [variant.receipt(part) for part in job.partitions(spec)]
     above = f"{stage.name.partition('.')[0]} is not valid"
     rows = invalid = 0
     reasons: set[str] = set()
@@ -51,17 +52,17 @@ def commit_stage(spec: dict[str, Any], results: Path, receipts: list[Path]) -> N
             f"sampan forget {stage.variant}"
         )
     header = {"stage": spec["stage"], "made_with": spec["made_with"]}
-    about = commit(job.variant_of(results, spec["stage"]), receipts, header)
+    about = commit(variant, receipts, header)
     job.log.info(
         "commit %s: %s rows, %s valid, %s bytes",
         stage.variant, f"{about['rows']:,}", f"{about['valid']:,}", f"{about['bytes']:,}",
     )  # fmt: skip
 
 
-def commit_index(spec: dict[str, Any], results: Path, receipts: list[Path]) -> None:
+def commit_index(spec: dict[str, Any], results: Path) -> None:
     """List the index's partitions, with the digests of their keys, labels, groups and splits."""
     folder = IndexFolder(results / spec["dataset"] / "index")
-    parts = [read_json(path) for path in receipts]
+    parts = [read_json(folder.receipt("columns", part)) for part in job.partitions(spec)]
     write_json(
         folder.dataset,
         {

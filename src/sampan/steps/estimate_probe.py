@@ -133,7 +133,6 @@ def _copy(source: Source, file: Path, columns: tuple[str, ...], rows: int, to: P
 
 def _run(plan: Plan, dataset: str, threads: int, gpus: int) -> None:
     """Scan, index, and each modality and encoder over the partitions that hold samples."""
-    index = plan.results / dataset / "index"
     spec = plan.scan_spec(dataset)
     granted = ["--threads", str(threads)]
     patience = ["--patience-seconds", "0"]
@@ -141,8 +140,7 @@ def _run(plan: Plan, dataset: str, threads: int, gpus: int) -> None:
     for part in plan.parts(dataset):
         words = ["index", "--part", part, *patience]
         _job(plan, words, plan.index_spec(dataset), f"{dataset}/index/part-{part}")
-    receipts = [str(index / f"receipts/columns/part-{part}.json") for part in plan.parts(dataset)]
-    _job(plan, ["commit", "--receipts", *receipts], spec, f"{dataset}/index/commit")
+    _job(plan, ["commit"], spec, f"{dataset}/index/commit")
     for (owner, name), stage in plan.preprocessed.items():
         if owner == dataset:
             memory = plan.preprocess_mb(dataset, name, threads)

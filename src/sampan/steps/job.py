@@ -62,6 +62,11 @@ def grant_of(args: argparse.Namespace) -> Grant:
     return Grant(threads=args.threads, memory_mb=args.memory_mb, gpus=args.gpus)
 
 
+def partitions(spec: dict[str, Any]) -> range:
+    """Numbers of a dataset's partitions, with data or without."""
+    return range(-(-spec["capacity"] // spec["rows_per_job"]))
+
+
 def stage_of(value: dict[str, Any]) -> Stage:
     return Stage(**value)
 

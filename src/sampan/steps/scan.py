@@ -182,10 +182,9 @@ def _write(
 ) -> None:
     """A plan for each partition, then the state: a scan that was killed in between is no state."""
     rows, size = hashes.rows, spec["rows_per_job"]
-    partitions = -(-spec["capacity"] // size)
     starts = list(accumulate((found.rows for found in files), initial=0))
     parts = []
-    for part in range(partitions):
+    for part in job.partitions(spec):
         first = part * size
         stop = max(first, min(first + size, rows))
         keys = hashes.keys_digest(first, stop)
@@ -205,7 +204,7 @@ def _write(
     write_json(folder.state, {"rows": rows, "parts": parts})
     job.log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",
-        spec["dataset"], f"{rows:,}", len(files), len(parts), partitions,
+        spec["dataset"], f"{rows:,}", len(files), len(parts), len(job.partitions(spec)),
     )  # fmt: skip
 
 

@@ -114,6 +114,7 @@ def _index_faults(folder: IndexFolder, deep: bool) -> Iterator[Fault]:
 
 def _stage_faults(entry: Entry, deep: bool) -> Iterator[Fault]:
     variant = entry.variant
+    listing = ledger.Listing(variant.ledger)
     listed: dict[int, dict[str, Any]] = {}
     if entry.is_committed:
         try:
@@ -139,7 +140,7 @@ def _stage_faults(entry: Entry, deep: bool) -> Iterator[Fault]:
         except StorageError as fault:
             yield Fault(fault.faults[0], path)
             return
-        yield from _part_faults(variant, layout, receipt, path, deep)
+        yield from _part_faults(variant, layout, receipt, path, deep, listing)
 
 
 def _metadata_faults(entry: Entry) -> Iterator[Fault]:
@@ -157,9 +158,14 @@ def _metadata_faults(entry: Entry) -> Iterator[Fault]:
 
 
 def _part_faults(
-    variant: Variant, layout: Layout, receipt: dict[str, Any], path: Path, deep: bool
+    variant: Variant,
+    layout: Layout,
+    receipt: dict[str, Any],
+    path: Path,
+    deep: bool,
+    listing: ledger.Listing,
 ) -> Iterator[Fault]:
-    records, messages = chosen(variant, layout, receipt)
+    records, messages = chosen(variant, layout, receipt, listing)
     for record in records:
         found = damage(variant, layout, record) or (_crc(variant, layout, record) if deep else [])
         for message in found:

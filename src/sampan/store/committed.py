@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import StorageError
-from sampan.store import ledger
 from sampan.store.durable import read_json, write_json
 from sampan.store.layout import GROUP_METADATA, Layout
-from sampan.store.ledger import Record
+from sampan.store.ledger import Listing, Record
 from sampan.store.partition import shards_digest
 from sampan.store.read import Reader
 from sampan.store.variant import Variant, damage
@@ -34,6 +33,7 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
     and readers go on seeing what was committed before.
     """
     layout = Layout.from_json(read_json(variant.layout))
+    listing = Listing(variant.ledger)
     parts: list[dict[str, Any]] = []
     faults: list[str] = []
     rows = total = 0
@@ -42,7 +42,7 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
         if receipt["rows"] and receipt["first"] != rows:
             faults.append(f"{path}: begins at row {receipt['first']:,}; expected: row {rows:,}")
         rows += receipt["rows"]
-        records, wrong = chosen(variant, layout, receipt)
+        records, wrong = chosen(variant, layout, receipt, listing)
         faults += wrong
         parts.append({name: receipt[name] for name in IN_DATASET})
         files = [file for record in records for file in record.files.values()]
@@ -67,11 +67,15 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
 
 
 def chosen(
-    variant: Variant, layout: Layout, receipt: dict[str, Any]
+    variant: Variant, layout: Layout, receipt: dict[str, Any], listing: Listing | None = None
 ) -> tuple[list[Record], list[str]]:
-    """The records that a receipt stands for, and what is wrong with them or their files' sizes."""
+    """
+    The records that a receipt stands for, and what is wrong with them or their files' sizes.
+
+    Whoever asks for many partitions lists the ledger once.
+    """
     first, rows = receipt["first"], receipt["rows"]
-    found = ledger.records(variant.ledger, first, first + rows)
+    found = (listing or Listing(variant.ledger)).records(first, first + rows)
     records: list[Record] = []
     faults: list[str] = []
     for shard in layout.shards(first, rows):

@@ -10,6 +10,7 @@ of a shard before it. A torn last line, left by a kill, is skipped.
 import json
 import os
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -107,7 +108,11 @@ def files(folder: Path) -> list[File]:
         return []
     matches = [(path, _NAME.fullmatch(path.name)) for path in folder.iterdir()]
     found = [File(path, int(m[1]), int(m[2]), int(m[3], 16)) for path, m in matches if m]
-    return sorted(found, key=lambda file: (file.number, file.path))
+    return sorted(found, key=_begun)
+
+
+def _begun(file: File) -> tuple[int, Path]:
+    return file.number, file.path
 
 
 def read(path: Path) -> Iterator[tuple[int, Record | None]]:
@@ -131,17 +136,31 @@ def read(path: Path) -> Iterator[tuple[int, Record | None]]:
         yield record.shard, record
 
 
-def records(folder: Path, first: int, stop: int) -> dict[int, list[Record]]:
-    """Shard → its records, of all attempts whose rows overlap [first, stop), latest last."""
-    found: dict[int, list[Record]] = {}
-    for file in files(folder):
-        if file.first < stop and file.stop > first:
+class Listing:
+    """A folder's ledger files, listed once for whoever asks for the records of many partitions."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = sorted(files(folder), key=lambda file: file.first)
+        self._widest = max((file.stop - file.first for file in self._files), default=0)
+
+    def records(self, first: int, stop: int) -> dict[int, list[Record]]:
+        """Shard → its records, of all attempts whose rows overlap [first, stop), latest last."""
+        begin = bisect_right(self._files, first - self._widest, key=lambda file: file.first)
+        end = bisect_left(self._files, stop, key=lambda file: file.first)
+        overlapping = [file for file in self._files[begin:end] if file.stop > first]
+        found: dict[int, list[Record]] = {}
+        for file in sorted(overlapping, key=_begun):
             for shard, record in read(file.path):
                 if record is None:
                     found.pop(shard, None)
                 else:
                     found.setdefault(shard, []).append(record)
-    return found
+        return found
+
+
+def records(folder: Path, first: int, stop: int) -> dict[int, list[Record]]:
+    """What `Listing.records` says, of a folder that is listed for it."""
+    return Listing(folder).records(first, stop)
 
 
 def forget(folder: Path, shards: Collection[int], rows_per_shard: int) -> None:
