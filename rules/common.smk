@@ -151,7 +151,12 @@ def one_of(names):
 
 def upstream_receipt(wildcards):
     extracted(wildcards)
-    stage = PLAN.preprocessed[wildcards.dataset, wildcards.modality]
+    stage = PLAN.preprocessed.get((wildcards.dataset, wildcards.modality))
+    if stage is None:  # store: false
+        return (
+            f"{RESULTS}/{wildcards.dataset}/index/receipts/{wildcards.modality}/"
+            f"part-{wildcards.part}.json"
+        )
     return f"{RESULTS}/{stage.folder}/receipts/part-{wildcards.part}.json"
 
 
@@ -161,7 +166,9 @@ def extract_spec(wildcards):
 
 
 def extract_mem_mb(wildcards, threads, attempt):
-    return attempt * PLAN.extract_mb(wildcards.encoder, threads)
+    return attempt * PLAN.extract_mb(
+        wildcards.encoder, threads, of=(wildcards.dataset, wildcards.modality)
+    )
 
 
 def commit_features_spec(wildcards):
@@ -190,11 +197,10 @@ def train_spec(wildcards):
 def train_inputs(wildcards):
     stage = trained(wildcards)
     inputs = PLAN.config.models[stage.name].inputs
-    modalities = dict.fromkeys(name.partition(".")[0] for name in inputs)
+    features = [PLAN.features[stage.dataset, name] for name in inputs]
     return [
         f"{RESULTS}/{stage.dataset}/index/dataset.json",
-        *committed(PLAN.features[stage.dataset, name] for name in inputs),
-        *committed(PLAN.preprocessed[stage.dataset, name] for name in modalities),
+        *committed(dict.fromkeys([*features, *PLAN.contents(stage.name).values()])),
     ]
 
 

@@ -7,6 +7,7 @@ is imported here, since the Snakefile is read again in every cluster job.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -25,6 +26,11 @@ MASTER_MB = 400
 """A step's own process: Python, Arrow, the Dask scheduler."""
 WORKER_MB = 350
 """A worker process before it does anything: Python, Dask, and torch or the decoders."""
+
+AHEAD_BYTES: Mapping[str, int] = {"processes": 32 * 2**20, "one": 128 * 2**20}
+"""Rows that a worker holds ready for its encoder, in bytes; as much again of what it read."""
+WRITE_AHEAD_BYTES = 8 * 2**20
+"""The same of one that stores what it decodes."""
 
 SNAKEMAKE_MB = 400
 """The two Snakemakes around the step in a Slurm job; it counts where a job's memory is limited."""
@@ -89,13 +95,14 @@ class Plan:
 
     @cached_property
     def preprocessed(self) -> dict[tuple[str, str], Stage]:
-        """(dataset, modality) → its stage."""
+        """(dataset, modality) → its stage, of those that are stored."""
         return {
             (dataset, modality): Stage(
                 "preprocess", dataset, modality, digest_of(_preprocess_identity(entry))
             )
             for dataset, settings in self.config.datasets.items()
             for modality, entry in settings.modalities.items()
+            if entry.store
         }
 
     @cached_property
@@ -138,11 +145,13 @@ class Plan:
     def _extract_identity(self, dataset: str, modality: str, encoder: str) -> dict[str, Any]:
         entry = self.config.encoders[encoder]
         plugin = plugins.make("encoders", entry.settings, f"encoders.{encoder}")
+        above = self.preprocessed.get((dataset, modality))
+        source = self.config.datasets[dataset].modalities[modality]
         return {
             "step": "extract",
             "revision": plugins.REVISIONS["extract"],
             "encoder": plugins.identity("encoders", entry.kind, plugin),
-            "above": self.preprocessed[dataset, modality].digest,
+            "above": above.digest if above else _fused_identity(source, entry.kind),
         } | _when_set(rows_per_shard=entry.rows_per_shard)
 
     def _model_identity(self, model: ModelSettings) -> dict[str, Any]:
@@ -211,18 +220,20 @@ class Plan:
         } | _when_set(rows_per_shard=entry.rows_per_shard)
 
     def extract_spec(self, dataset: str, feature: str) -> dict[str, Any]:
+        """Where it has no `above`, the modality is not stored: it is decoded from the source."""
         settings = self.config.datasets[dataset]
         modality, encoder = feature.split(".")
-        entry = self.config.encoders[encoder]
+        entry, source = self.config.encoders[encoder], settings.modalities[modality]
+        above = self.preprocessed.get((dataset, modality))
         return {
             "stage": self.features[dataset, feature]._asdict(),
-            "above": self.preprocessed[dataset, modality]._asdict(),
-            "modality": settings.modalities[modality].settings,
+            **({"above": above._asdict()} if above else {"cell": source.cell}),
+            "modality": source.settings,
             "encoder": entry.settings,
             "device": entry.device,
             "rows_per_job": settings.rows_per_job,
             "capacity": settings.capacity,
-            "max_invalid": settings.modalities[modality].max_invalid,
+            "max_invalid": source.max_invalid,
         } | _when_set(rows_per_shard=entry.rows_per_shard)
 
     def commit_spec(self, stage: Stage) -> dict[str, Any]:
@@ -233,6 +244,8 @@ class Plan:
         made_with: dict[str, Any] = {"modality": entry.settings}
         if encoder:
             made_with["encoder"] = self.config.encoders[encoder].settings
+        if not entry.store:
+            made_with["store"] = False
         return {
             "stage": stage._asdict(),
             "made_with": made_with,
@@ -243,7 +256,6 @@ class Plan:
 
     def train_spec(self, name: str) -> dict[str, Any]:
         model = self.config.models[name]
-        modalities = dict.fromkeys(feature.partition(".")[0] for feature in model.inputs)
         return {
             "stage": self.models[name]._asdict(),
             "settings": _settings(model),
@@ -253,9 +265,38 @@ class Plan:
                 feature: self.features[model.dataset, feature]._asdict() for feature in model.inputs
             },
             "modalities": {
-                modality: self.preprocessed[model.dataset, modality]._asdict()
-                for modality in modalities
+                modality: stage._asdict() for modality, stage in self.contents(name).items()
             },
+        }
+
+    def contents(self, model: str) -> dict[str, Stage]:
+        """Modality → the stage that holds the digests of its source bytes, for a model's inputs."""
+        settings = self.config.models[model]
+        found: dict[str, Stage] = {}
+        for feature in settings.inputs:
+            modality = feature.partition(".")[0]
+            stored = self.preprocessed.get((settings.dataset, modality))
+            found.setdefault(modality, stored or self.features[settings.dataset, feature])
+        return found
+
+    def modality(self, dataset: str, name: str) -> Any:
+        """
+        A modality's plug-in; where it is not stored, at the largest values of what its first
+        encoder decides.
+        """
+        settings = self.config.datasets[dataset]
+        entry = settings.modalities[name]
+        if entry.store:
+            return plugins.make("modalities", entry.settings, name)
+        return _fused(entry, self.config.encoders[settings.features[name][0]].kind)
+
+    def sources(self, dataset: str) -> dict[str, Stage]:
+        """Modality → the stage that read its source: its own, or its first encoder's."""
+        settings = self.config.datasets[dataset]
+        return {
+            modality: self.preprocessed.get((dataset, modality))
+            or self.features[dataset, f"{modality}.{settings.features[modality][0]}"]
+            for modality in settings.modalities
         }
 
     # Memory -----------------------------------------------------------------------------------
@@ -265,23 +306,68 @@ class Plan:
         plugin = plugins.make("modalities", entry.settings, modality)
         return SNAKEMAKE_MB + modality_mb(plugin, threads)
 
-    def extract_mb(self, encoder: str, threads: int, gpus: int = 0) -> int:
+    def extract_mb(
+        self, encoder: str, threads: int, gpus: int = 0, *, of: tuple[str, str] | None = None
+    ) -> int:
+        """`of` is the dataset and the modality, which counts where it is not stored."""
         entry = self.config.encoders[encoder]
         plugin = plugins.make("encoders", entry.settings, encoder)
-        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus)
+        source = self.config.datasets[of[0]].modalities[of[1]] if of else None
+        fused = None if source is None or source.store else _fused(source, entry.kind)
+        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus, fused)
 
 
 def modality_mb(plugin: plugins.Modality, threads: int) -> int:
     """Memory that a preprocess job needs, in MB: its own process, and workers that decode."""
-    work = plugin.memory_bytes() + plugin.max_bytes
+    work = decoder_bytes(plugin) + 2 * WRITE_AHEAD_BYTES
     base = WORKER_MB if plugin.workers == "processes" else 0
     return MASTER_MB + threads * (base + -(-work // 2**20))
 
 
-def encoder_mb(plugin: plugins.Encoder, threads: int, gpus: int = 0) -> int:
-    """Memory that an extract job needs, in MB: its own process, and workers that encode."""
+def decoder_bytes(plugin: plugins.Modality) -> int:
+    """Working memory of one thread that decodes, and of one that reads for it."""
+    return plugin.memory_bytes() + 2 * plugin.max_bytes
+
+
+def encoder_mb(
+    plugin: plugins.Encoder, threads: int, gpus: int = 0, fused: plugins.Modality | None = None
+) -> int:
+    """
+    Memory that an extract job needs, in MB: its own process, and workers that encode; those that
+    decode a `fused` modality besides hold its decoders and what is ready for the encoder.
+    """
     workers = threads if plugin.workers == "processes" else max(1, gpus)
-    return MASTER_MB + workers * (WORKER_MB + -(-plugin.memory_bytes() // 2**20))
+    work = plugin.memory_bytes()
+    if fused is not None:
+        spec = fused.array()
+        batch = plugin.batch * math.prod(spec.shape) * _bytes_of(spec.dtype)
+        decoders = max(1, threads // workers)
+        work += decoders * decoder_bytes(fused) + 2 * AHEAD_BYTES[plugin.workers] + 3 * batch
+    return MASTER_MB + workers * (WORKER_MB + -(-work // 2**20))
+
+
+def _bytes_of(dtype: str) -> int:
+    """Of `uint8`, `int16`, `float32`, …; 1 of `bool`."""
+    return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz") or 8) // 8
+
+
+def _fused(entry: ModalityEntry, encoder_kind: str) -> Any:
+    """A modality as it is planned where an encoder may decide some of its settings."""
+    settings = {**plugins.decided(encoder_kind, entry.kind), **entry.settings}
+    return plugins.make("modalities", settings, entry.kind)
+
+
+def _fused_identity(entry: ModalityEntry, encoder_kind: str) -> dict[str, Any]:
+    """How a row becomes an encoder's input, but for what the encoder's digest stands for."""
+    plugin = _fused(entry, encoder_kind)
+    identity = plugins.identity("modalities", entry.kind, plugin)
+    decided = plugins.decided(encoder_kind, entry.kind)
+    kept = {name: value for name, value in identity["settings"].items() if name not in decided}
+    return {
+        "revision": plugins.REVISIONS["preprocess"],
+        "modality": identity | {"settings": kept},
+        "column": entry.column,
+    } | _when_set(cell=None if entry.cell == plugin.cell else entry.cell)
 
 
 def _preprocess_identity(entry: ModalityEntry) -> dict[str, Any]:

@@ -87,7 +87,12 @@ class Modality(Protocol):
 
 
 class Encode(Protocol):
-    """A loaded encoder: called on batches of valid rows of one modality's array."""
+    """
+    A loaded encoder: called on batches of valid rows of one modality's array.
+
+    Where it has an attribute `pads` that is true, rows of a batch cost as much as the longest: rows
+    then come in an order of their lengths, and more of them where they are short.
+    """
 
     dimensions: int
 
@@ -99,7 +104,13 @@ class Encode(Protocol):
 
 
 class Encoder(Protocol):
-    """A batch of one modality → embeddings."""
+    """
+    A batch of one modality → embeddings.
+
+    One whose own files decide how a modality has to be decoded says so for `store: false`: in a
+    class variable `decides`, kind → setting → largest value, and in a method `wants(kind)`, which
+    reads them (setting → value).
+    """
 
     kinds: ClassVar[tuple[str, ...]]
     """Kinds of modality that it takes."""
@@ -243,6 +254,38 @@ def settings_schema(group: Group, kind: str) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return found | ({"$defs": own["$defs"]} if "$defs" in own else {})
+
+
+def decided(encoder_kind: str, modality_kind: str) -> Mapping[str, Any]:
+    """
+    Settings of a modality that an encoder's own files decide where nothing is stored, each with the
+    largest value, for planning. Its digest stands for them in a name.
+    """
+    found: Mapping[str, Mapping[str, Any]] = getattr(
+        plugin_class("encoders", encoder_kind), "decides", {}
+    )
+    return found.get(modality_kind, {})
+
+
+def wanted(encoder: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """
+    A modality's settings as they are decoded for this encoder: what its files decide, and the rest
+    as given. `ConfigError` where what was given says otherwise.
+    """
+    kind = str(given["kind"])
+    if kind not in getattr(encoder, "decides", {}):
+        return dict(given)
+    decides = encoder.wants(kind)
+    plugin = make("modalities", {**decides, **given}, where)
+    faults = [
+        f"{where}: {name}: {getattr(plugin, name)}, its encoder takes {value}; leave {name} out, "
+        "or make a modality of its own for each encoder"
+        for name, value in decides.items()
+        if getattr(plugin, name) != value
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return {**given, **decides}
 
 
 def identity(group: Group, kind: str, plugin: Any) -> dict[str, Any]:

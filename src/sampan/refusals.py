@@ -20,14 +20,34 @@ def plugin_faults(values: Mapping[str, Any]) -> list[str]:
         for number, settings in enumerate(sources if isinstance(sources, list) else []):
             faults += _refused("sources", settings, f"{where}.source.{number}")
         modalities = mapping(mapping(dataset).get("modalities"))
+        features = mapping(mapping(dataset).get("features"))
         for modality, settings in modalities.items():
-            faults += _refused("modalities", settings, f"{where}.modalities.{modality}")
-        for modality, listed in mapping(mapping(dataset).get("features")).items():
+            for given in _as_decoded(settings, texts(features.get(modality)), encoders):
+                found = _refused("modalities", given, f"{where}.modalities.{modality}")
+                faults += [fault for fault in found if fault not in faults]
+        for modality, listed in features.items():
             kind = mapping(modalities.get(modality)).get("kind")
             for encoder in texts(listed):
                 if fault := _mismatch(encoder, mapping(encoders.get(encoder)), modality, kind):
                     faults.append(f"{where}.features.{modality}: {fault}")
     return faults
+
+
+def _as_decoded(
+    settings: Any, listed: Sequence[str], encoders: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    """A modality's settings: where it is not stored, as each encoder that decides some has them."""
+    settings = mapping(settings)
+    if settings.get("store") is not False or not listed:
+        return [settings]
+    kinds = [str(mapping(encoders.get(name)).get("kind")) for name in listed]
+    decided = []
+    for kind in kinds:
+        try:
+            decided.append(plugins.decided(kind, str(settings.get("kind"))))
+        except PluginError:
+            decided.append({})
+    return [{**names, **settings} for names in decided]
 
 
 def _refused(group: plugins.Group, settings: Any, where: str) -> Sequence[str]:

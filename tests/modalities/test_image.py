@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -370,3 +371,25 @@ def test_no_odd_picture_takes_long_or_much_memory(data):
     peak_mb, seconds = json.loads(done.stdout)
     assert peak_mb < 1_024
     assert max(seconds.values()) < 10
+
+
+def test_several_threads_give_the_verdicts_and_pixels_of_one(data):
+    plugin = Image(height=32, width=32, max_pixels=10_000_000)
+    files = sorted((data / "odd" / "image").iterdir())
+    contents = [path.read_bytes() for path in files]
+
+    def decode(content):
+        out = np.zeros((32, 32, 3), np.uint8)
+        try:
+            return out.tobytes(), plugin.decode(content, out).notes
+        except InvalidSample as verdict:
+            return str(verdict)
+
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    alone = [decode(content) for content in contents]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(decode, contents * 4))
+
+    assert together == alone * 4
+    assert limit == PIL.Image.MAX_IMAGE_PIXELS
+    assert len({found for found in alone if isinstance(found, str)}) > 10

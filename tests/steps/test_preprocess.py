@@ -15,7 +15,7 @@ import zarr
 from steps import running
 
 from sampan.cli import main
-from sampan.modalities.text import Text
+from sampan.sources.files import SampleFiles
 from sampan.store import lease, ledger
 from sampan.store.durable import read_json
 from sampan.store.layout import Layout
@@ -271,21 +271,22 @@ def monkeypatch_once_full(monkeypatch, name):
 
 
 def away(monkeypatch, folder, *, calls, seconds):
-    """Rename a folder after so many texts were decoded, and back after so many seconds."""
+    """Rename a folder after so many texts were read, and back after so many seconds."""
     elsewhere = folder.with_name("away")
-    decode = Text.decode
+    read = SampleFiles.read
     seen = []
     back = threading.Timer(seconds or 0, lambda: elsewhere.rename(folder))
 
-    def decode_and_rename(self, data, out):
+    def read_and_rename(self, source, cell):
+        data = read(self, source, cell)
         seen.append(len(data))
         if len(seen) == calls:
             folder.rename(elsewhere)
             if seconds:
                 back.start()
-        return decode(self, data, out)
+        return data
 
-    monkeypatch.setattr(Text, "decode", decode_and_rename)
+    monkeypatch.setattr(SampleFiles, "read", read_and_rename)
     return back
 
 

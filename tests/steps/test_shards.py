@@ -5,7 +5,7 @@ from store import partitions
 
 from sampan.compute import Grant
 from sampan.errors import DataError, StorageError
-from sampan.steps.shards import ShardTask, check_invalid, make_shards, settle
+from sampan.steps.shards import Made, ShardTask, check_invalid, make_shards, settle
 from sampan.store import ledger
 from sampan.store.durable import read_json
 
@@ -43,9 +43,10 @@ def full_disk():
 
 
 def test_every_shard_that_is_made_is_recorded(part):
-    make_shards(
-        part, tasks_of(part), lambda task: partitions.make_shard(part, task.shard), GRANT, "threads"
-    )
+    def work(task):
+        return Made(partitions.make_shard(part, task.shard))
+
+    make_shards(part, tasks_of(part), work, GRANT, "threads")
 
     assert sorted(part.done) == [0, 1, 2, 3]
     assert sorted(ledger.records(part.variant.ledger, 0, 32)) == [0, 1, 2, 3]
@@ -56,7 +57,7 @@ def test_a_full_disk_is_waited_for(part, tmp_path):
         if task.shard == 2 and not (tmp_path / "was full").exists():
             (tmp_path / "was full").touch()
             full_disk()
-        return partitions.make_shard(part, task.shard)
+        return Made(partitions.make_shard(part, task.shard))
 
     make_shards(part, tasks_of(part), work, GRANT, "threads")
 
@@ -68,7 +69,7 @@ def test_a_disk_that_stays_full_ends_the_job_and_keeps_what_is_recorded(part):
     def work(task):
         if task.shard == 3:
             full_disk()
-        return partitions.make_shard(part, task.shard)
+        return Made(partitions.make_shard(part, task.shard))
 
     with pytest.raises(StorageError, match="cannot be written"):
         make_shards(part, tasks_of(part, patience_seconds=0), work, GRANT, "threads")

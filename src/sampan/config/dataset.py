@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 
 from sampan.config.split import SplitSettings
 
@@ -70,8 +78,17 @@ class ModalityEntry(Section):
     """Whether the cells hold paths or the value itself; by default what is usual for the kind."""
     max_invalid: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Fraction of the samples that may be invalid before the run stops."""
+    store: bool = True
+    """`false`: encoders decode from the source, each at its own size, and no array is stored."""
     rows_per_shard: Annotated[int, Field(ge=1)] | None = None
     """Rows in one file, a power of two; worked out where it is not given."""
+
+    @field_validator("rows_per_shard")
+    @classmethod
+    def _check_stored(cls, rows: int | None, info: ValidationInfo) -> int | None:
+        if rows is not None and not info.data.get("store", True):
+            raise ValueError("store: false stores no file of it; set it for the encoder")
+        return rows
 
     @property
     def settings(self) -> dict[str, Any]:

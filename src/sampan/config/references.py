@@ -32,11 +32,16 @@ def _dataset_faults(dataset: Mapping[str, Any], encoders: Mapping[str, Any]) -> 
             f"rows_per_job: {size:,} makes {-(-capacity // size):,} partitions of capacity: "
             f"{capacity:,}; at most {MOST_PARTITIONS:,} are allowed"
         )
-    modalities = mapping(dataset.get("modalities"))
+    modalities, features = mapping(dataset.get("modalities")), mapping(dataset.get("features"))
     for name, entry in modalities.items():
         if fault := _shard_fault(entry, size):
             yield f"modalities.{name}.{fault}"
-    for name, listed in mapping(dataset.get("features")).items():
+        if mapping(entry).get("store") is False and not texts(features.get(name)):
+            yield (
+                f"modalities.{name}: store: false, and no encoder takes it; "
+                f"name one in features.{name}, or leave the modality out"
+            )
+    for name, listed in features.items():
         if name not in modalities:
             yield f"features.{name}: no such modality; there are: {_listed(modalities)}"
         for encoder, times in Counter(texts(listed)).items():

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sampan.encoders.pixels import Pixels, image_faults, image_processor
+from sampan.encoders.pixels import Pixels, image_faults, image_processor, wanted_picture
 from sampan.encoders.rows import texts
 from sampan.encoders.sounds import Sounds, feature_extractor, least_samples, sound_faults
 from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of
-from sampan.encoders.towers import kinds_of, part_of
+from sampan.encoders.towers import kinds_of, part_of, skeleton
+from sampan.errors import ConfigError
 from sampan.plugins import Modality
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+DECIDES: dict[str, dict[str, Any]] = {
+    "image": {"height": 1024, "width": 1024, "fit": "crop", "channels": 3},
+    "audio": {"rate_hz": 48_000},
+}
+"""What a folder's processor decides of a modality that is not stored; sizes at their largest."""
 KINDS = {("y", "x", "channel"): "image", ("byte",): "text", ("time",): "audio"}
 
 
@@ -41,6 +47,17 @@ def modality_faults(path: Path, modality: Modality, model: Any) -> list[str]:
     return []
 
 
+def wanted_settings(path: Path, kind: str) -> dict[str, Any]:
+    """How a modality has to be decoded for a folder's model; reads no weights."""
+    if kind == "audio":
+        return {"rate_hz": int(feature_extractor(path).sampling_rate)}
+    model = skeleton(path)
+    if kind not in kinds_of(model):
+        raise ConfigError(f"{path}: {model.config.model_type} takes no {kind}")
+    channels = getattr(part_of(model, kind).config, "num_channels", 3)
+    return wanted_picture(image_processor(path), model.config.model_type, channels)
+
+
 def blank(modality: Modality) -> "tuple[NDArray[Any], NDArray[np.int32] | None]":
     """One row that every encoder of its kind takes: black, silent, or the text "a"."""
     import numpy as np
@@ -59,6 +76,11 @@ class Inputs:
     """
 
     made_by: Pixels | Tokens | Sounds
+
+    @property
+    def pads(self) -> bool:
+        """Whether a batch is as long as its longest row."""
+        return not isinstance(self.made_by, Pixels) and self.made_by.pads
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Gt
 
 from sampan.encoders.feeds import Feed, feed_of
-from sampan.encoders.inputs import blank, kind_of
+from sampan.encoders.inputs import DECIDES, blank, kind_of, wanted_settings
 from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Encode, Modality
@@ -41,6 +41,7 @@ class Onnx:
     }
     kinds: ClassVar[tuple[str, ...]] = ("image", "text", "audio")
     workers: ClassVar[Literal["processes", "one"]] = "one"
+    decides: ClassVar[dict[str, dict[str, Any]]] = DECIDES
 
     path: Path = field(metadata={"identity": False})
     """Folder with *.onnx, config.json and the model's own processor or tokenizer."""
@@ -61,6 +62,11 @@ class Onnx:
 
     def memory_bytes(self) -> int:
         return self.memory_mb * 1_000_000
+
+    def wants(self, kind: str) -> dict[str, Any]:
+        """As every encoder; reads config and processor, no weights."""
+        refuse_unsafe(self.path, "onnx")
+        return wanted_settings(self.path, kind)
 
     def check(self, modality: Modality) -> list[str]:
         """As every encoder; reads config, processor, tokenizer and the graph, no weights."""
@@ -97,6 +103,10 @@ class _Onnx:
     feed: Feed
     output: str
     dimensions: int = 0
+
+    @property
+    def pads(self) -> bool:
+        return self.feed.inputs.pads
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.encoders.weights import offline
+from sampan.errors import ConfigError
 from sampan.plugins import Modality
 
 if TYPE_CHECKING:
@@ -49,6 +50,15 @@ def size_of(processor: Any) -> Size | None:
     if getattr(size, "height", None) and getattr(size, "width", None):
         return Size(size.height, size.width, "stretch")
     return None
+
+
+def wanted_picture(processor: Any, name: str, channels: int) -> dict[str, Any]:
+    """How pictures have to be decoded for the encoder `name`, before its processor crops them."""
+    size = size_of(processor)
+    if size is None:
+        kind = type(processor).__name__
+        raise ConfigError(f"{name} sizes each picture by its own shape ({kind}); not supported")
+    return {"height": size.height, "width": size.width, "fit": size.fit, "channels": channels}
 
 
 def image_faults(processor: Any, modality: Modality, name: str, channels: int) -> list[str]:
@@ -107,7 +117,11 @@ class Pixels:
             crop = processor.crop_size
             top, left = (data.shape[1] - crop.height) // 2, (data.shape[2] - crop.width) // 2
             data = data[:, top : top + crop.height, left : left + crop.width]
-        bytes_ = torch.tensor(np.ascontiguousarray(data), device=self.device)
+        data = np.ascontiguousarray(data)
+        if self.device == "cuda":  # the copy goes on while the host goes on
+            bytes_ = torch.tensor(data).pin_memory().to(self.device, non_blocking=True)
+        else:
+            bytes_ = torch.tensor(data)
         pixels = bytes_.permute(0, 3, 1, 2).to(torch.float32)
         if processor.do_rescale:
             pixels = pixels * processor.rescale_factor

@@ -80,6 +80,15 @@ class Sounds:
     tower: Any
     device: str
 
+    @property
+    def pads(self) -> bool:
+        """Whether a batch is as long as its longest sound."""
+        from transformers import Wav2Vec2FeatureExtractor
+
+        return isinstance(self.extractor, Wav2Vec2FeatureExtractor) and bool(
+            self.extractor.return_attention_mask
+        )
+
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
     ) -> "Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]":

@@ -57,6 +57,11 @@ class Tokens:
     """SigLIP was trained with all texts at full length, and without a mask."""
     device: str
 
+    @property
+    def pads(self) -> bool:
+        """Whether a batch is as long as its longest text."""
+        return not self.pad_to_most
+
     def __call__(self, strings: list[str]) -> "tuple[dict[str, torch.Tensor], torch.Tensor]":
         made = self.tokenizer(
             strings,

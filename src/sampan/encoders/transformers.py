@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
 
-from sampan.encoders.inputs import Inputs, blank, inputs_of, kind_of, modality_faults
+from sampan.encoders.inputs import (
+    DECIDES,
+    Inputs,
+    blank,
+    inputs_of,
+    kind_of,
+    modality_faults,
+    wanted_settings,
+)
 from sampan.encoders.towers import OUTPUTS, Tower, no_output, skeleton, tower_of
 from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
 from sampan.errors import ConfigError, PluginError, SampanError
@@ -35,6 +43,7 @@ class Transformers:
     }
     kinds: ClassVar[tuple[str, ...]] = ("image", "text", "audio")
     workers: ClassVar[Literal["processes", "one"]] = "one"
+    decides: ClassVar[dict[str, dict[str, Any]]] = DECIDES
 
     path: Path = field(metadata={"identity": False})
     """Folder with config.json, *.safetensors and the model's own processor or tokenizer."""
@@ -56,6 +65,11 @@ class Transformers:
 
     def memory_bytes(self) -> int:
         return self.memory_mb * 1_000_000
+
+    def wants(self, kind: str) -> dict[str, Any]:
+        """As every encoder; reads config and processor, no weights."""
+        refuse_unsafe(self.path)
+        return wanted_settings(self.path, kind)
 
     def check(self, modality: Modality) -> list[str]:
         """As every encoder; reads config, processor and tokenizer, no weights."""
@@ -102,6 +116,10 @@ class _Transformers:
     dtype: str
     device: str
     dimensions: int = 0
+
+    @property
+    def pads(self) -> bool:
+        return self.inputs.pads
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"

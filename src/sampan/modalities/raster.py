@@ -3,9 +3,10 @@
 import io
 import re
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import PIL.Image
@@ -44,14 +45,11 @@ def opened(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
     The image with its header read and no pixel decoded; further frames are left alone.
 
     Within the block Pillow's own limit on pixels follows `max_pixels` and its warnings are off: one
-    about metadata is no fault of the pixels. Not for several threads at once.
+    about metadata is no fault of the pixels. Both are the whole process's: threads that are in such
+    blocks at once share them, with the largest limit.
     """
-    limit = PIL.Image.MAX_IMAGE_PIXELS
-    # Pillow refuses more than twice its limit, for GIF before it makes a canvas of that size.
-    PIL.Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _POLICY.of(max_pixels):
             image = _open(data)
             if image.width * image.height > max_pixels:
                 raise _too_many(image.width * image.height, max_pixels)
@@ -61,8 +59,42 @@ def opened(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
         raise _too_many(int(claimed[0]) if claimed else None, max_pixels) from fault
     except MemoryError as fault:
         raise InvalidSample("needs too much memory: the decoder ran out of it") from fault
-    finally:
-        PIL.Image.MAX_IMAGE_PIXELS = limit
+
+
+class _Policy:
+    """Pillow's limit and warnings, set by the first thread in a block and reset by the last."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._limits: list[int] = []
+        self._before = ExitStack()
+
+    @contextmanager
+    def of(self, max_pixels: int) -> Iterator[None]:
+        # Pillow refuses more than twice its limit, for GIF before it makes a canvas of that size.
+        limit = (max_pixels + 1) // 2
+        with self.lock:
+            if not self._limits:
+                self._before.callback(setattr, PIL.Image, *self._usual())
+                self._before.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._limits.append(limit)
+            PIL.Image.MAX_IMAGE_PIXELS = max(self._limits)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._limits.remove(limit)
+                if self._limits:
+                    PIL.Image.MAX_IMAGE_PIXELS = max(self._limits)
+                else:
+                    self._before.close()
+
+    def _usual(self) -> tuple[str, int | None]:
+        return "MAX_IMAGE_PIXELS", PIL.Image.MAX_IMAGE_PIXELS
+
+
+_POLICY = _Policy()
 
 
 @contextmanager
@@ -162,10 +194,19 @@ def _claimed_size(data: bytes, name: str | None) -> tuple[int, int]:
 
 
 def _read_strictly(exif: bytes) -> None:
-    """Pillow gives no tags where it cannot read them, after a warning or, the second time, none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    """Pillow gives no tags where it cannot read them, after a warning: `ValueError` for one."""
+    here, said = threading.get_ident(), []
+
+    def note(message: Warning | str, *_: object) -> None:
+        if threading.get_ident() == here:
+            said.append(str(message))
+
+    with _POLICY.lock, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = note  # type: ignore[assignment] # catch_warnings resets it
         PIL.Image.Exif().load(exif)
+    if said:
+        raise ValueError(said[0])
 
 
 def _eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:

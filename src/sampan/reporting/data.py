@@ -84,7 +84,7 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class ModalityReport:
-    """One preprocessed modality; `array` is its row in words ("32 × 32 × 1 uint8")."""
+    """One modality; `array` is its row in words ("32 × 32 × 1 uint8"), or "not stored"."""
 
     name: str
     kind: str
@@ -272,6 +272,8 @@ class RuleReport:
     jobs: int
     seconds: float
     max_memory_mb: float
+    busy: Mapping[str, float] = field(default_factory=dict)
+    """Stage of the jobs (read, decode, encode, write) → its busy share, 0 to 1; and `wait`."""
 
 
 @dataclass(frozen=True, kw_only=True)

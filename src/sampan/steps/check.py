@@ -58,8 +58,7 @@ class DatasetCheck:
     def __init__(self, name: str, dataset: DatasetSettings, plan: Plan, samples: int) -> None:
         self.name, self.dataset, self.plan, self.samples = name, dataset, plan, samples
         self.modalities: dict[str, Modality] = {
-            modality: plugins.make("modalities", entry.settings, modality)
-            for modality, entry in dataset.modalities.items()
+            modality: plan.modality(name, modality) for modality in dataset.modalities
         }
         self.faults: list[str] = []
         self.warnings: list[str] = []
@@ -81,6 +80,9 @@ class DatasetCheck:
             f"{self.dataset.rows_per_job:,} rows"
         )
         for modality, plugin in self.modalities.items():
+            if not self.dataset.modalities[modality].store:
+                yield f"  {modality}: decoded straight into its encoders, not stored"
+                continue
             spec = plugin.array()
             row = int(np.dtype(spec.dtype).itemsize * np.prod(spec.shape, dtype=np.int64))
             size = "" if self.rows is None else f", {megabytes(row * self.rows)}"
@@ -138,13 +140,23 @@ class DatasetCheck:
                     f"{len(cells)} samples are not valid, such as {bad[0]}"
                 )
 
+    def _decoded(self, modality: str, encoder: Encoder) -> Modality:
+        """What an encoder is given: what is stored, or what it wants where nothing is."""
+        entry = self.dataset.modalities[modality]
+        if entry.store:
+            return self.modalities[modality]
+        where = f"datasets.{self.name}.modalities.{modality}"
+        settings = plugins.wanted(encoder, entry.settings, where)
+        found: Modality = plugins.make("modalities", settings, where)
+        return found
+
     def _encoders(self) -> None:
         for modality, encoders in self.dataset.features.items():
             for name in encoders:
                 settings = self.plan.config.encoders[name].settings
                 try:
                     encoder: Encoder = plugins.make("encoders", settings, f"encoders.{name}")
-                    found = encoder.check(self.modalities[modality])
+                    found = encoder.check(self._decoded(modality, encoder))
                 except SampanError as fault:
                     found = list(fault.faults)
                 where = f"datasets.{self.name}.features.{modality}: {name}"

@@ -45,8 +45,11 @@ class Dimensions:
         settings = self.plan.config.encoders[name].settings
         encoder: Encoder = plugins.make("encoders", settings, where)
         entry = self.plan.config.datasets[stage.dataset].modalities[modality_name]
-        modality: Modality = plugins.make("modalities", entry.settings, modality_name)
         try:
+            decoded = entry.settings
+            if not entry.store:
+                decoded = plugins.wanted(encoder, decoded, modality_name)
+            modality: Modality = plugins.make("modalities", decoded, modality_name)
             if faults := encoder.check(modality):
                 raise ConfigError(faults)
             job.log.info("estimate: loading %s to learn its dimensions", where)

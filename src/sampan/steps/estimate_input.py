@@ -1,4 +1,4 @@
-"""What preprocessing reads from the sources, and how fast that has to come."""
+"""What is read from the sources, and how fast that has to come."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from pathlib import Path
 from sampan import plugins
 from sampan.config.dataset import ModalityEntry
 from sampan.plan import Plan
-from sampan.plugins import Modality
 from sampan.steps.estimate_measured import Measured
 from sampan.steps.estimate_schedule import Timed
 from sampan.store.durable import read_json
@@ -30,8 +29,8 @@ def source_bytes(results: Path, dataset: str, name: str, entry: ModalityEntry) -
     table = IndexPart(folder.part(0))
     if name not in table.columns or not read_json(receipt)["rows"]:
         return None
-    plugin: Modality = plugins.make("modalities", entry.settings, name)
-    is_path = (entry.cell or plugin.cell) == "path"
+    usual = plugins.plugin_class("modalities", entry.kind).cell
+    is_path = (entry.cell or usual) == "path"
     stop = table.first + min(table.rows, ROWS_PER_GROUP)
     cells = table.read(["root", name], range(table.first, stop))
     chosen = range(0, len(cells["root"]), max(1, len(cells["root"]) // LOOKED_AT))
@@ -77,10 +76,12 @@ def inputs_of(
 ) -> Iterator[Input]:
     """One for each modality of each dataset; `given` are modalities' bytes as people state them."""
     for item in timed:
-        if item.work.step != "preprocess":
+        dataset, name = item.work.dataset, item.work.name.partition("@")[0].partition(".")[0]
+        if item.work.step not in ("preprocess", "extract"):
             continue
-        dataset, name = item.work.dataset, item.work.name.partition("@")[0]
         entry = plan.config.datasets[dataset].modalities[name]
+        if entry.store != (item.work.step == "preprocess"):
+            continue
         known: float | None = given.get(name)
         source = "--input-bytes"
         for run in measured:

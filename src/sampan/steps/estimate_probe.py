@@ -148,7 +148,8 @@ def _run(plan: Plan, dataset: str, threads: int, gpus: int) -> None:
             _stage(plan, words, plan.preprocess_spec(dataset, name), stage)
     for (owner, name), stage in plan.features.items():
         if owner == dataset:
-            memory = plan.extract_mb(name.partition(".")[2], threads, gpus)
+            modality, _, encoder = name.partition(".")
+            memory = plan.extract_mb(encoder, threads, gpus, of=(dataset, modality))
             words = ["extract", *granted, "--memory-mb", str(memory), "--gpus", str(gpus)]
             _stage(plan, [*words, *patience], plan.extract_spec(dataset, name), stage)
 

@@ -92,12 +92,16 @@ def _chain(plan: Plan, timed: Mapping[tuple[str, str, str], Timed]) -> float:
         return found.longest_seconds if found else 0.0
 
     ends: dict[tuple[str, str], float] = {}
+    indexed = {
+        dataset: longest("digits", "", "")
+        + longest("scan", dataset, dataset)
+        + longest("index", dataset, dataset)
+        for dataset in plan.config.datasets
+    }
     for (dataset, modality), stage in plan.preprocessed.items():
-        begun = longest("digits", "", "") + longest("scan", dataset, dataset)
-        begun += longest("index", dataset, dataset)
-        ends[dataset, modality] = begun + longest("preprocess", dataset, stage.variant)
+        ends[dataset, modality] = indexed[dataset] + longest("preprocess", dataset, stage.variant)
     for (dataset, name), stage in plan.features.items():
-        above = ends[dataset, name.partition(".")[0]]
+        above = ends.get((dataset, name.partition(".")[0]), indexed[dataset])
         ends[dataset, name] = above + longest("extract", dataset, stage.variant)
     models = [
         max(ends[model.dataset, feature] for feature in model.inputs)

@@ -170,7 +170,7 @@ class Sizes:
         layout, source = self.layout(work)
         if layout is None:
             return Size(parts=None, source=source)
-        reads = work.step == "preprocess"
+        reads = "digest" in layout.arrays
         files = tuple(stage_files(layout, self.rows[work.dataset], reads_source=reads))
         return Size(parts=files, source=source)
 

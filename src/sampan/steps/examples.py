@@ -7,30 +7,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sampan.errors import InvalidSample, StorageError
 from sampan.plan import Plan
+from sampan.plugins import Modality
 from sampan.reporting.data import Media, Picture, Sample, Sound, Text
+from sampan.sources.files import SampleFiles
 from sampan.store.committed import Committed
 from sampan.store.index import Index, IndexFolder, IndexPart
 from sampan.store.open import check_same_rows
 from sampan.store.variant import Variant
 
+NOT_STORED = Text(text="not stored")
+"""Shown of a sample that was used and whose source is away."""
 NUMBERS = 6
 """Values shown of a row that is neither a picture nor a sound nor a text."""
 
 
 class Examples:
     """
-    The index of a dataset and its preprocessed modalities, read a row at a time.
+    The index of a dataset and its modalities, read a row at a time.
 
-    `StorageError` where one is not committed, or a modality was made from another index.
+    Of a modality that is not stored, a stage of features tells which rows are valid and equal.
+    `StorageError` where a stage is not committed, or was made from another index.
     """
 
     def __init__(self, plan: Plan, dataset: str, results: Path) -> None:
+        self._plan, self._dataset = plan, dataset
         self.index = Index(IndexFolder(results / dataset / "index"))
         self.stages = {
-            name: Committed(Variant(results / plan.preprocessed[dataset, name].folder))
-            for name in plan.config.datasets[dataset].modalities
+            name: Committed(Variant(results / stage.folder))
+            for name, stage in plan.sources(dataset).items()
         }
+        self.stored = [name for name in self.stages if (dataset, name) in plan.preprocessed]
         for stage in self.stages.values():
             check_same_rows(self.index, stage)
 
@@ -51,15 +59,42 @@ class Examples:
         return found
 
     def media(self, modality: str, row: int) -> Media | None:
-        """One row of one modality; None where it is not valid, or not committed yet."""
+        """
+        One row of one modality; None where it is not valid, or not committed yet. Where it is not
+        stored it is decoded, if its source is there.
+        """
         stage = self.stages[modality]
         if row >= stage.rows or not stage.reader("valid").rows(row, row + 1)[0]:
             return None
+        if modality not in self.stored:
+            return self._decoded(modality, row) or NOT_STORED
         values = stage.reader().rows(row, row + 1)[0]
         if "length" in stage.layout.arrays:
             values = values[: int(stage.reader("length").rows(row, row + 1)[0])]
         dims = stage.layout.arrays[stage.layout.main].spec.dims
         return shown(values, dims, stage.about["made_with"]["modality"].get("rate_hz"))
+
+    def _decoded(self, modality: str, row: int) -> Media | None:
+        entry = self._plan.config.datasets[self._dataset].modalities[modality]
+        plugin: Modality = self._plan.modality(self._dataset, modality)
+        part = next(
+            part for part in self.index.parts() if part.first <= row < part.first + part.rows
+        )
+        cells = part.read(["root", modality], range(row, row + 1))
+        cell = cells[modality][0]
+        spec = plugin.array()
+        out = np.zeros(spec.shape, spec.dtype)
+        try:
+            if (entry.cell or plugin.cell) == "path" and isinstance(cell, str):
+                files = SampleFiles(part.roots, plugin.max_bytes, patience_seconds=0)
+                data = files.read(cells["root"][0], cell)
+            else:
+                data = cell if isinstance(cell, bytes) else str(cell).encode()
+            length = plugin.decode(data, out).length
+        except (InvalidSample, StorageError):
+            return None
+        rate_hz: float | None = getattr(plugin, "rate_hz", None)
+        return shown(out[:length], spec.dims, rate_hz)
 
     def faults(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(sample): in how many modalities each row is not valid."""

@@ -2,7 +2,8 @@
 Run one encoder over one modality of one partition, a shard at a time.
 
 A row that is not valid in the modality is NaN and not valid here; so is one for which the encoder
-gives no finite embedding.
+gives no finite embedding. Of a modality that is not stored (its spec has no `above`) the source is
+decoded straight into the encoder, with the quarantine and the digests that `preprocess` would keep.
 """
 
 import argparse
@@ -13,16 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 from sampan import plan, plugins
 from sampan.compute import Grant, Workers
-from sampan.errors import ConfigError, PluginError, StorageError
+from sampan.errors import ConfigError, InvalidSample, StorageError
 from sampan.plugins import ArraySpec, Encode, Encoder, Modality
 from sampan.steps import job
-from sampan.steps.batches import in_batches, loading
+from sampan.steps.batches import loading
+from sampan.steps.behind import Behind
+from sampan.steps.decoding import (
+    DIGEST,
+    Block,
+    Decoding,
+    Source,
+    modality_of,
+    plugin_of,
+    quarantined,
+    shard_key,
+)
+from sampan.steps.encoding import DTYPE, Encoding, encoded, rows_at_once
 from sampan.steps.limits import cpu_seconds_at_most
-from sampan.steps.shards import ShardTask, check_invalid, make_shards, settle
+from sampan.steps.shards import Made, ShardTask, check_invalid, make_shards, settle
+from sampan.steps.stored_rows import Stored
+from sampan.steps.timings import WAIT, Timings
 from sampan.store import layout as layouts
 from sampan.store.committed import chosen
 from sampan.store.durable import patiently, read_json
 from sampan.store.identity import digest_lines
+from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 from sampan.store.partition import Partition
@@ -31,8 +47,6 @@ from sampan.store.variant import Variant, publish, recorded
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-DTYPE = "float16"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,17 +73,15 @@ def extract(
 ) -> Partition:
     """Make all shards of a partition that are not recorded yet, then its receipt."""
     variant = job.variant_of(results, spec["stage"])
-    source = job.variant_of(results, spec["above"])
-    upstream = read_json(source.receipt(part))
+    upstream = read_json(_upstream_receipt(spec, results, part))
     if upstream["rows"] == 0 and not variant.layout.exists():
         return _nothing(spec, variant, part, upstream, receipt, patience_seconds)
-    source_layout = Layout.from_json(read_json(source.layout))
     layout = _layout(spec, variant, grant)
     partition = Partition(
         variant, layout, part, upstream["first"], upstream["rows"], upstream["keys"]
     )
     if partition.rows:
-        keys = _keys(spec, partition, source, source_layout, upstream)
+        keys = _keys(spec, partition, results, upstream)
         todo = partition.adopt(keys)
         if todo:
             _check_memory(spec, variant, grant)
@@ -77,10 +89,11 @@ def extract(
             device = grant.device(spec["device"]) if workers == "one" else "cpu"
             if device == "cuda":
                 workers = "gpus"
+            decoded = _as_decoded(spec)
             tasks = [
                 ShardTask(
                     step="extract",
-                    spec=spec,
+                    spec=decoded,
                     results=str(results),
                     part=part,
                     shard=shard,
@@ -89,14 +102,43 @@ def extract(
                     key=keys[shard],
                     patience_seconds=patience_seconds,
                     device=device,
+                    threads=max(1, grant.threads // grant.workers(workers)),
                 )
                 for shard in todo
             ]
             make_shards(partition, tasks, extract_shard, grant, workers, turn)
     above = _invalid_above(spec)
     check_invalid(spec, partition, [item for item in partition.invalid if item[1] != above])
-    settle(partition, receipt, {}, patience_seconds)
+    columns: dict[str, list[Any]] = {}
+    if is_fused(spec):
+        rows = [row for row, _ in partition.invalid]
+        columns = quarantined(_index(spec, results).part(part), modality_of(spec), rows)
+    settle(partition, receipt, columns, patience_seconds)
     return partition
+
+
+def is_fused(spec: dict[str, Any]) -> bool:
+    """Whether the source is decoded here, because its modality is not stored."""
+    return "above" not in spec
+
+
+def _index(spec: dict[str, Any], results: Path) -> IndexFolder:
+    return IndexFolder(results / job.stage_of(spec["stage"]).dataset / "index")
+
+
+def _upstream_receipt(spec: dict[str, Any], results: Path, part: int) -> Path:
+    if is_fused(spec):
+        return _index(spec, results).receipt(modality_of(spec), part)
+    return job.variant_of(results, spec["above"]).receipt(part)
+
+
+def _as_decoded(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec with the settings at which the encoder has its modality decoded."""
+    if not is_fused(spec):
+        return spec
+    where = f"datasets.{job.stage_of(spec['stage']).dataset}.modalities.{modality_of(spec)}"
+    encoder = _encoder(plan.canonical(spec["encoder"]))
+    return spec | {"modality": plugins.wanted(encoder, spec["modality"], where)}
 
 
 def _nothing(
@@ -127,17 +169,20 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
         dimensions = Layout.from_json(read_json(variant.layout)).arrays[name].spec.shape[0]
     else:
         _check_memory(spec, variant, grant)
-        dimensions = _load(spec, "cpu").dimensions
+        dimensions = _load(_as_decoded(spec), "cpu").dimensions
         _loaded.cache_clear()  # the workers load their own
     return layouts.pin(variant.layout, choose_layout(spec, dimensions))
 
 
 def choose_layout(spec: dict[str, Any], dimensions: int) -> Layout:
-    """The embeddings' array, of so many dimensions."""
+    """The embeddings' array, of so many dimensions; and the source's digests if read here."""
     stage = job.stage_of(spec["stage"])
+    specs = {stage.name.partition(".")[2]: ArraySpec(("embedding",), (dimensions,), DTYPE)}
+    if is_fused(spec):
+        specs["digest"] = DIGEST
     return layouts.choose(
         stage.digest,
-        {stage.name.partition(".")[2]: ArraySpec(("embedding",), (dimensions,), DTYPE)},
+        specs,
         spec["rows_per_job"],
         capacity=spec["capacity"],
         rows_per_shard=spec.get("rows_per_shard"),
@@ -146,20 +191,28 @@ def choose_layout(spec: dict[str, Any], dimensions: int) -> Layout:
 
 def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
     encoder = _encoder(plan.canonical(spec["encoder"]))
-    needed = plan.encoder_mb(encoder, grant.threads, grant.gpus)
+    fused: Modality | None = None
+    if is_fused(spec):
+        fused = plugins.make("modalities", _as_decoded(spec)["modality"], modality_of(spec))
+    needed = plan.encoder_mb(encoder, grant.threads, grant.gpus, fused)
     grant.need(needed, f"extract {variant.path.name}")
 
 
 def _keys(
-    spec: dict[str, Any],
-    partition: Partition,
-    source: Variant,
-    source_layout: Layout,
-    upstream: dict[str, Any],
+    spec: dict[str, Any], partition: Partition, results: Path, upstream: dict[str, Any]
 ) -> dict[int, str]:
     """
-    What each shard is made of: the settings, its rows, and the upstream shards that hold them.
+    What each shard is made of: the settings, its rows, and the upstream shards that hold them, or
+    the cells that name their sources.
     """
+    if is_fused(spec):
+        table = IndexPart(_index(spec, results).part(partition.part))
+        return {
+            shard: shard_key(spec, modality_of(spec), table, partition.rows_of(shard))
+            for shard in partition.shards
+        }
+    source = job.variant_of(results, spec["above"])
+    source_layout = Layout.from_json(read_json(source.layout))
     records, faults = chosen(source, source_layout, upstream)
     if faults:
         raise StorageError([*faults, "run: sampan verify --repair"])
@@ -177,7 +230,7 @@ def _keys(
 
 
 def _invalid_above(spec: dict[str, Any]) -> str:
-    return f"{job.stage_of(spec['above']).name} is not valid"
+    return f"{modality_of(spec)} is not valid"
 
 
 # In a worker --------------------------------------------------------------------------------------
@@ -208,92 +261,146 @@ def _load(spec: dict[str, Any], device: str) -> Encode:
     return _loaded(plan.canonical(spec["encoder"]), plan.canonical(spec["modality"]), device)
 
 
-class Rows:
-    """Rows of one shard, as the modality stored them."""
-
-    def __init__(self, task: ShardTask) -> None:
-        from sampan.store.read import Reader
-
-        source = job.variant_of(Path(task.results), task.spec["above"])
-        layout = Layout.from_json(read_json(source.layout))
-        self._first = task.first
-
-        def rows(array: str) -> "NDArray[Any]":
-            reader = Reader(source.data / array, layout.arrays[array])
-            return reader.rows(task.first, task.stop)
-
-        self.data = rows(layout.main)
-        self.length = rows("length") if "length" in layout.arrays else None
-        self.valid = rows("valid").copy()
-
-    def encode(self, encode: Encode, chosen: "NDArray[np.intp]") -> "NDArray[np.float32]":
-        """(row) places within the shard → (row, embedding)."""
-        length = None if self.length is None else self.length[chosen]
-        return encode(self.data[chosen], length)
-
-
-def extract_shard(task: ShardTask) -> Record:
+def extract_shard(task: ShardTask) -> Made:
     """Encode, write, publish one shard; returns its record, which the caller appends."""
-    import numpy as np
-
-    from sampan.store.shard import ShardWriter
-
     variant = job.variant_of(Path(task.results), task.spec["stage"])
     layout = Layout.from_json(read_json(variant.layout))
     done = recorded(variant, layout, task.shard, task.key)
     if done is not None:
-        return done
-    name = layout.main
-    shape = layout.arrays[name].spec.shape
-    rows = Rows(task)
+        return Made(done)
     encode = _load(task.spec, task.device)
     encoder = _encoder(plan.canonical(task.spec["encoder"]))
-    out = np.full((task.stop - task.first, *shape), np.nan, DTYPE)
-    invalid = {int(task.first + i): _invalid_above(task.spec) for i in np.flatnonzero(~rows.valid)}
-    for row, reason in task.poison:
-        rows.valid[row - task.first] = False
-        invalid[row] = reason
-    usable = np.flatnonzero(rows.valid)
-    what = f"extract {variant.path.name}"
-    for start in range(0, len(usable), encoder.batch):
-        chosen_rows = usable[start : start + encoder.batch]
-        with cpu_seconds_at_most(encoder.workers), np.errstate(over="ignore"):
-            found = in_batches(partial(rows.encode, encode), chosen_rows, what, task.device)
-            if found.shape != (len(chosen_rows), *shape):
-                raise PluginError(
-                    f"encoders {task.spec['encoder']['kind']!r}: gave embeddings {found.shape} for "
-                    f"{len(chosen_rows)} rows of {shape[0]} dimensions"
-                )
-            out[chosen_rows] = found
-        for i in np.flatnonzero(~np.isfinite(out[chosen_rows]).all(axis=1)):
-            at = chosen_rows[i]
-            reason = "is beyond float16" if np.isfinite(found[i]).all() else "is not finite"
-            invalid[int(task.first + at)] = f"the embedding {reason}"
-            out[at] = np.nan
-    temporary = variant.temporary_shard(name, task.shard)
-    with ShardWriter(temporary, layout.arrays[name]) as writer:
-        writer.write(out)
-        files = {name: writer.close()._asdict()}
-    publish(variant, layout, task.shard, {name: temporary})
+    timings = Timings()
+    threads = {"read": 1, "encode": 1, "write": 1, WAIT: 1}
+    if is_fused(task.spec):
+        decoders = _decoders(task, encoder)
+        threads |= {"read": decoders, "decode": decoders}
+    with timings.on(threads):
+        return Made(_make(task, variant, layout, encoder, encode, timings), timings)
+
+
+def _decoders(task: ShardTask, encoder: Encoder) -> int:
+    """Threads that decode beside the one that encodes."""
+    return 1 if encoder.workers == "processes" else task.threads
+
+
+def _make(
+    task: ShardTask,
+    variant: Variant,
+    layout: Layout,
+    encoder: Encoder,
+    encode: Encode,
+    timings: Timings,
+) -> Record:
+    import contextlib
+
+    from sampan.store.shard import ShardWriter
+
+    name = layout.main
+    fused = is_fused(task.spec)
+    shard = Decoding(task, timings, "processes") if fused else None
+    ahead_bytes = plan.AHEAD_BYTES[encoder.workers]
+    if shard is not None:
+        size = rows_at_once(encoder, encode, shard.row_bytes)
+        blocks = shard.ahead(size, threads=_decoders(task, encoder), most_bytes=ahead_bytes)
+    else:
+        stored = Stored(task, timings)
+        size = rows_at_once(encoder, encode, stored.row_bytes)
+        blocks = stored.ahead(size, ahead_bytes)
+    temporaries = {array: variant.temporary_shard(array, task.shard) for array in layout.arrays
+                   if array != "valid"}  # fmt: skip
+    invalid: dict[int, str] = {}
+    with contextlib.ExitStack() as stack:
+        writers = {
+            array: stack.enter_context(ShardWriter(path, layout.arrays[array]))
+            for array, path in temporaries.items()
+        }
+
+        def write(rows: "NDArray[np.float16]") -> None:
+            with timings.at("write"):
+                writers[name].write(rows)
+
+        encoding = Encoding(task, encoder, encode, layout.arrays[name].spec.shape, timings)
+        with Behind(write, ahead_bytes) as behind, blocks:
+            for block in blocks:
+                if shard is not None:
+                    shard.finish(block)
+                else:
+                    invalid |= _not_valid(task, block)
+                behind.put(encoding.of(block))
+        encoding.close()
+        with timings.at("write"):
+            if shard is not None:
+                shard.end()
+                writers["digest"].write(shard.digests)
+            files = {array: writer.close()._asdict() for array, writer in writers.items()}
+    with timings.at("write"):
+        publish(variant, layout, task.shard, temporaries)
+    found = {} if shard is None else dict(shard.invalid)
     return Record(
         shard=task.shard,
         key=task.key,
         rows=task.stop - task.first,
         files=files,
-        invalid=sorted(invalid.items()),
+        invalid=sorted((invalid | found | encoding.invalid).items()),
+        notes={} if shard is None else shard.notes,
+        content="" if shard is None else shard.content,
     )
 
 
-def probe(task: ShardTask) -> Iterator[int]:
-    """Encode the rows one by one and say before each which it is; for a process that may die."""
+def _not_valid(task: ShardTask, block: Block) -> dict[int, str]:
+    """Rows that were not valid when they were stored, and those that are not to be touched."""
     import numpy as np
 
-    rows = Rows(task)
+    first = task.first + block.rows.start
+    found = {int(first + i): _invalid_above(task.spec) for i in np.flatnonzero(~block.valid)}
+    for row, reason in task.poison:
+        if first <= row < first + len(block.rows):
+            block.valid[row - first] = False
+            found[row] = reason
+    return found
+
+
+def probe(task: ShardTask) -> Iterator[int]:
+    """
+    Decode and encode the rows one by one and say before each which it is; for a process that may
+    die.
+    """
+    import numpy as np
+
     encode = _load(task.spec, task.device)
     poison = task.poison_dict()
-    for i in np.flatnonzero(rows.valid):
-        row = int(task.first + i)
-        if row not in poison:
+    if is_fused(task.spec):
+        yield from _probe_source(task, encode)
+        return
+    stored = Stored(task, Timings())
+    for i in range(task.stop - task.first):
+        block = stored.block(range(i, i + 1))
+        row = task.first + i
+        if block.valid[0] and row not in poison:
             yield row
             with cpu_seconds_at_most("processes"):
-                rows.encode(encode, np.array([i]))
+                encoded(encode, block, np.array([0]))
+
+
+def _probe_source(task: ShardTask, encode: Encode) -> Iterator[int]:
+    import numpy as np
+
+    plugin = plugin_of(plan.canonical(task.spec["modality"]))
+    source = Source(task, plugin)
+    poison = task.poison_dict()
+    spec = plugin.array()
+    for i in range(task.stop - task.first):
+        row = task.first + i
+        if row in poison:
+            continue
+        try:
+            data = source.read(i)
+            yield row
+            out = np.zeros((1, *spec.shape), spec.dtype)
+            with cpu_seconds_at_most("processes"):
+                decoded = plugin.decode(data, out[0])
+                length = np.array([decoded.length or 0], np.int32) if plugin.has_length else None
+                encode(out, length)
+        except InvalidSample:
+            continue

@@ -70,14 +70,15 @@ def _modality(
     stage = examples.stages[name]
     settings = plan.config.datasets[dataset].modalities[name].settings
     spec = stage.layout.arrays[stage.layout.main].spec
+    stored = name in examples.stored
     return ModalityReport(
         name=name,
         kind=settings["kind"],
-        variant=plan.preprocessed[dataset, name].variant,
-        array=row_in_words(spec, settings.get("rate_hz")),
+        variant=stage.variant.path.name,
+        array=row_in_words(spec, settings.get("rate_hz")) if stored else "not stored",
         valid=stage.about["valid"],
         quarantined=stage.rows - stage.about["valid"],
-        bytes=stage.about["bytes"],
+        bytes=stage.about["bytes"] if stored else 0,
         reasons=quarantined(stage, examples, census.refused),
         notes=dict(sorted(stage.about["notes"].items())),
     )
@@ -85,6 +86,9 @@ def _modality(
 
 def _feature(stage: Committed, name: str, examples: Examples, census: Census) -> FeatureReport:
     modality, _, encoder = name.partition(".")
+    known = {*census.refused, f"{modality} is not valid"}
+    if modality not in examples.stored:
+        known |= set(examples.stages[modality].about["reasons"])
     spec = stage.layout.arrays[stage.layout.main].spec
     return FeatureReport(
         encoder=encoder,
@@ -95,7 +99,7 @@ def _feature(stage: Committed, name: str, examples: Examples, census: Census) ->
         rows=stage.rows,
         valid=stage.about["valid"],
         bytes=stage.about["bytes"],
-        reasons=quarantined(stage, examples, {*census.refused, f"{modality} is not valid"}),
+        reasons=quarantined(stage, examples, known),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the jobs took, from Snakemake's benchmark files."""
+"""What the jobs took, from Snakemake's benchmark files, and how busy they were, from their logs."""
 
 import csv
 import math
@@ -7,11 +7,14 @@ from pathlib import Path
 
 from sampan.plan import Plan
 from sampan.reporting.data import RuleReport
+from sampan.steps.timings import Timings, from_words
 
 RULES = (
     "digits", "scan", "index", "preprocess", "extract", "commit", "train", "evaluate",
 )  # fmt: skip
 """In the order of the data."""
+BUSY = ("preprocess", "extract")
+"""Rules whose jobs say how busy their stages were."""
 
 
 def jobs_of(plan: Plan, results: Path) -> list[RuleReport]:
@@ -19,10 +22,12 @@ def jobs_of(plan: Plan, results: Path) -> list[RuleReport]:
     Each rule's jobs, over the datasets and variants of this config.
 
     Of a job that ran again the last time counts. Memory is the largest resident set in MB that
-    Snakemake saw; 0 where a job was over before it looked.
+    Snakemake saw; 0 where a job was over before it looked. Busy shares are means over the jobs'
+    seconds at work.
     """
+    busy = _busy(plan, results / "logs")
     found: dict[str, list[tuple[float, float]]] = {}
-    for rule, path in _files(plan, results / "benchmarks"):
+    for rule, path in _files(plan, results / "benchmarks", "tsv"):
         if (numbers := _last_run(path)) is not None:
             found.setdefault(rule, []).append(numbers)
     ordered = sorted(found, key=lambda rule: (RULES.index(rule) if rule in RULES else 99, rule))
@@ -32,16 +37,29 @@ def jobs_of(plan: Plan, results: Path) -> list[RuleReport]:
             jobs=len(found[rule]),
             seconds=sum(seconds for seconds, _ in found[rule]),
             max_memory_mb=max(memory for _, memory in found[rule]),
+            busy=busy.get(rule, {}),
         )
         for rule in ordered
     ]
 
 
-def _files(plan: Plan, folder: Path) -> Iterator[tuple[str, Path]]:
+def _busy(plan: Plan, folder: Path) -> dict[str, dict[str, float]]:
+    """Rule → stage → busy share, where its logs say it."""
+    found: dict[str, Timings] = {}
+    for rule, path in _files(plan, folder, "log"):
+        if rule in BUSY and (said := from_words(path.read_text(errors="replace"))):
+            shares, seconds = said
+            timings = found.setdefault(rule, Timings())
+            for stage, share in shares.items():
+                timings.merge(Timings({stage: share * seconds}, {stage: seconds}))
+    return {rule: timings.shares() for rule, timings in found.items()}
+
+
+def _files(plan: Plan, folder: Path, ending: str) -> Iterator[tuple[str, Path]]:
     """(rule, file); a rule's name is its folder's, or the file's where it has none of its own."""
     variants = {stage.variant for stage in plan.stages()}
     for owner in (*plan.config.datasets, "models"):
-        for path in sorted((folder / owner).rglob("*.tsv")):
+        for path in sorted((folder / owner).rglob(f"*.{ending}")):
             rule, *below = path.relative_to(folder / owner).with_suffix("").parts
             named = [name for name in below if "@" in name]
             if all(name in variants for name in named):

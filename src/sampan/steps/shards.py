@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sampan.compute import Grant, Pool, WorkerDied, Workers, cluster
 from sampan.errors import DataError
 from sampan.steps import job
+from sampan.steps.timings import Timings, in_words
 from sampan.store.durable import patiently
 from sampan.store.ledger import Attempt, Record
 from sampan.store.partition import Partition, category
@@ -35,6 +36,8 @@ class ShardTask:
     key: str
     patience_seconds: float
     device: str = "cpu"
+    threads: int = 1
+    """Of the worker that makes it."""
     poison: tuple[tuple[int, str], ...] = ()
 
     def poison_dict(self) -> dict[int, str]:
@@ -44,17 +47,24 @@ class ShardTask:
         return f"{self.step} rows {self.first:,} to {self.stop - 1:,}"
 
 
+class Made(NamedTuple):
+    """A shard's record, and what it took, which is not part of it."""
+
+    record: Record
+    timings: Timings | None = None
+
+
 def make_shards(
     partition: Partition,
     tasks: Sequence[ShardTask],
-    work: Callable[[ShardTask], Record],
+    work: Callable[[ShardTask], Made],
     grant: Grant,
     workers: Workers,
     turn: job.Turn | None = None,
 ) -> None:
     """
     Run the tasks, appending a record for each shard that is durable; `StoppedEarly` where its turn
-    is over before they are done.
+    is over before they are done. How busy their stages were is said in the log.
 
     A shard whose worker died is searched for the samples that killed it and made again without
     them; one that storage keeps from being read or written is tried again while patience lasts. The
@@ -69,13 +79,17 @@ def make_shards(
     sweep(partition.variant, {task.shard for task in tasks})
     memory_mb = grant.memory_mb // grant.workers(workers)
     start = time.monotonic()
+    timings = Timings()
     total = sum(task.stop - task.first for task in tasks)
     with (
         partition.attempt() as attempt,
         cluster(grant, workers) as pool,
         job.progress(name, total) as progress,
     ):
-        once = partial(_round, partition, attempt, pool, work=work, turn=turn, progress=progress)
+        once = partial(
+            _round, partition, attempt, pool, work=work, turn=turn, progress=progress,
+            timings=timings,
+        )  # fmt: skip
         left = once(tasks)
         for _ in range(ROUNDS - 1):
             turn.check(name)
@@ -91,6 +105,9 @@ def make_shards(
         "%s part %d: %s samples in %.1f s (%s/s)",
         name, partition.part, f"{total:,}", seconds, f"{total / seconds:,.0f}",
     )  # fmt: skip
+    if shares := timings.shares():
+        words = in_words(shares, seconds, grant.threads)
+        job.log.info("%s part %d: %s", name, partition.part, words)
 
 
 def _round(
@@ -99,9 +116,10 @@ def _round(
     pool: Pool,
     tasks: Sequence[ShardTask],
     *,
-    work: Callable[[ShardTask], Record],
+    work: Callable[[ShardTask], Made],
     turn: job.Turn,
     progress: job.Progress,
+    timings: Timings,
 ) -> list[ShardTask]:
     """Run the tasks once; those whose worker died come back."""
     died: list[ShardTask] = []
@@ -114,19 +132,20 @@ def _round(
             raise outcome.fault
         else:
             turn.check(str(outcome.task), to_record=True)
+            record, took = outcome.result
             patiently(
-                partial(attempt.append, outcome.result),
-                outcome.task.patience_seconds,
-                str(attempt.path),
+                partial(attempt.append, record), outcome.task.patience_seconds, str(attempt.path)
             )
-            partition.done[outcome.task.shard] = outcome.result
-            progress.add(outcome.result.rows)
+            partition.done[outcome.task.shard] = record
+            progress.add(record.rows)
+            if took is not None:
+                timings.merge(took)
     if ended < len(tasks):
         turn.check(f"{ended} of {len(tasks)} shards made")
     return died
 
 
-def _patiently(work: Callable[[ShardTask], Record], task: ShardTask) -> Record:
+def _patiently(work: Callable[[ShardTask], Made], task: ShardTask) -> Made:
     return patiently(partial(work, task), task.patience_seconds, str(task))
 
 

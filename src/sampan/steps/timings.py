@@ -1,0 +1,91 @@
+"""How busy the stages of a job were: measured for each shard, summed, said in the log."""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+STAGES = ("read", "decode", "encode", "write")
+WAIT = "wait"
+"""Of the thread that encodes, or writes, for the stages before it."""
+
+_ADDING = threading.Lock()
+
+
+@dataclass
+class Timings:
+    """
+    Seconds that threads worked at each stage, or waited, and that there were for it.
+
+    `available` is wall time times threads, so that their ratio is a share of 0 to 1. They are no
+    part of a record or a receipt, which are the same whenever and wherever they are made.
+    """
+
+    busy: dict[str, float] = field(default_factory=dict)
+    available: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stage: str, seconds: float) -> None:
+        with _ADDING:
+            self.busy[stage] = self.busy.get(stage, 0.0) + seconds
+
+    @contextmanager
+    def at(self, stage: str) -> Iterator[None]:
+        """The block is work of this stage, or a wait."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, perf_counter() - start)
+
+    @contextmanager
+    def on(self, threads: Mapping[str, int]) -> Iterator[None]:
+        """The stages, each with so many threads, are at work during the block."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            seconds = perf_counter() - start
+            for stage, number in threads.items():
+                self.available[stage] = self.available.get(stage, 0.0) + seconds * number
+
+    def merge(self, other: "Timings") -> None:
+        for mine, theirs in ((self.busy, other.busy), (self.available, other.available)):
+            for stage, seconds in theirs.items():
+                mine[stage] = mine.get(stage, 0.0) + seconds
+
+    def shares(self) -> dict[str, float]:
+        """Stage → its busy share, 0 to 1; those that there were."""
+        return {
+            stage: min(1.0, self.busy.get(stage, 0.0) / seconds)
+            for stage, seconds in self.available.items()
+            if seconds
+        }
+
+
+def in_words(shares: Mapping[str, float], seconds: float, threads: int) -> str:
+    """`the encoder waited 4 % of the time for data; read 12 %, encode 93 % of 84 s on 4 threads`"""
+    who = "encoder" if "encode" in shares else "writer"
+    stages = ", ".join(f"{name} {shares[name]:.0%}" for name in STAGES if name in shares)
+    text = (
+        f"the {who} waited {shares.get(WAIT, 0.0):.0%} of the time for data; {stages} "
+        f"of {seconds:.1f} s on {threads} thread{'' if threads == 1 else 's'}"
+    )
+    return text.replace("%", " %")
+
+
+_LINE = re.compile(
+    r"the (?:encoder|writer) waited (\d+) % of the time for data; (.*) of ([\d.]+) s on \d+ thread"
+)
+_STAGE = re.compile(r"(\w+) (\d+) %")
+
+
+def from_words(text: str) -> tuple[dict[str, float], float] | None:
+    """Shares and seconds of the last such line in a log; None where there is none."""
+    found = _LINE.findall(text)
+    if not found:
+        return None
+    waited, stages, seconds = found[-1]
+    shares = {name: int(share) / 100 for name, share in _STAGE.findall(stages)}
+    return {WAIT: int(waited) / 100} | shares, float(seconds)
