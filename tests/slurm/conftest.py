@@ -46,23 +46,14 @@ def site(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture(scope="session")
 def outcomes(site: Site, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Outcome]]]:
-    """The scenarios that the chosen tests ask for, under way: several at once, then one by one."""
+    """The scenarios that the chosen tests ask for, several at once, under way."""
     wanted = {name for item in request.session.items for name in item.fixturenames}
-    with ThreadPoolExecutor(AT_ONCE) as together, ThreadPoolExecutor(1) as alone:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         found = {
-            scenario.__name__: together.submit(scenario, site)
+            scenario.__name__: pool.submit(scenario, site)
             for scenario in scenarios.TOGETHER
             if scenario.__name__ in wanted
         }
-        first = list(found.values())
-
-        def after(scenario: scenarios.Scenario) -> Outcome:
-            wait(first)
-            return scenario(site)
-
-        for scenario in scenarios.ALONE:
-            if scenario.__name__ in wanted:
-                found[scenario.__name__] = alone.submit(after, scenario)
         try:
             yield found
         finally:
@@ -73,8 +64,12 @@ def outcomes(site: Site, request: pytest.FixtureRequest) -> Iterator[dict[str, F
 
 def _outcome_of(scenario: scenarios.Scenario) -> Callable[..., Outcome]:
     @pytest.fixture(scope="session", name=scenario.__name__)
-    def outcome(outcomes: dict[str, Future[Outcome]]) -> Outcome:
-        found = outcomes[scenario.__name__].result()
+    def outcome(site: Site, outcomes: dict[str, Future[Outcome]]) -> Outcome:
+        if scenario in scenarios.ALONE:
+            wait(outcomes.values())
+            found = scenario(site)
+        else:
+            found = outcomes[scenario.__name__].result()
         RECOVERIES.extend(found.recoveries.values())
         return found
 

@@ -379,8 +379,8 @@ def control_lost(site: Site) -> Outcome:
 
 Scenario = Callable[[Site], Outcome]
 TOGETHER: tuple[Scenario, ...] = (
-    one_job_each, digits, stopping, gpus, master_killed, source_gone, results_full, accounting_down,
+    one_job_each, digits, stopping, gpus, master_killed, source_gone, results_full,
 )  # fmt: skip
 """Those that may run beside each other, the longest first."""
-ALONE: tuple[Scenario, ...] = (control_lost,)
-"""Those that the others would not get through as they are meant to; after them, one by one."""
+ALONE: tuple[Scenario, ...] = (accounting_down, control_lost)
+"""Those that take a daemon away from all; once the others have ended, when a test asks for one."""
