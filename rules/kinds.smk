@@ -11,7 +11,8 @@ def steps_of_this_config():
         yield "digits"
     for step in ("scan", "index"):
         yield from (f"{step}_{dataset}" for dataset in datasets)
-    yield "preprocess_part"
+    if PLAN.preprocessed:
+        yield "preprocess_part"
     yield from (step for step, encoders in ENCODERS.items() if encoders)
     if PLAN.models:
         yield from ("train", "evaluate")
@@ -47,7 +48,12 @@ def most_mem_mb(step):
     def mem_mb(wildcards, threads):
         if step == "preprocess_part":
             return max(PLAN.preprocess_mb(*name, threads) for name in PLAN.preprocessed)
-        return max(PLAN.extract_mb(name, threads) for name in ENCODERS[step])
+        return max(
+            PLAN.extract_mb(encoder, threads, of=(dataset, modality))
+            for dataset, name in PLAN.features
+            for modality, _, encoder in [name.partition(".")]
+            if encoder in ENCODERS[step]
+        )
 
     return mem_mb
 

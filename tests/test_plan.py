@@ -320,3 +320,129 @@ def test_an_encoder_that_is_one_process_needs_the_same_memory_with_any_threads()
     encoder.workers = "one"
 
     assert encoder_mb(encoder, 8) == encoder_mb(encoder, 1)
+
+
+# store: false -------------------------------------------------------------------------------------
+
+FUSED = {"datasets.d.modalities.image.store": False}
+CLIP = {"kind": "transformers", "path": "not/there", "digest": "0" * 64, "output": "pooled"}
+
+
+def fused(**changes: Any) -> Plan:
+    settings = {name.replace("__", "."): value for name, value in changes.items()}
+    return Plan.parse(
+        small(FUSED | {f"datasets.d.modalities.image.{k}": v for k, v in settings.items()})
+    )
+
+
+def test_names_that_were_given_once_stay():
+    """As they were before anything could be left unstored; results of that time are still found."""
+    assert {stage: folder.rpartition("@")[2] for stage, folder in names(small()).items()} == {
+        "preprocess/image": "cb3b4255",
+        "preprocess/caption": "ea2f8c8b",
+        "features/image.hog": "6cb12e5e",
+        "features/caption.ngrams": "cfb7f036",
+        "models/sort": "1c5a1a16",
+        "models/align": "f9717c41",
+    }
+
+
+def test_what_is_not_stored_has_no_stage_and_its_features_another_name():
+    stored, unstored = names(small()), names(small(FUSED))
+
+    assert stored.keys() - unstored.keys() == {"preprocess/image"}
+    assert {name for name in unstored if unstored[name] != stored[name]} == {
+        "features/image.hog",
+        "models/sort",
+        "models/align",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "renames"),
+    [
+        ({"height": 48}, True),
+        ({"column": "photo"}, True),
+        ({"cell": "value"}, True),
+        ({"background": "#000000"}, True),
+        ({"channels": 3, "cell": "path", "store": False}, False),
+        ({"max_invalid": 0.5}, False),
+    ],
+)
+def test_how_a_source_is_decoded_names_the_features_that_are_made_on_the_way(changes, renames):
+    before, after = fused().features["d", "image.hog"], fused(**changes).features["d", "image.hog"]
+
+    assert (before != after) == renames
+
+
+def test_what_an_encoder_decides_by_itself_is_in_its_digest_alone():
+    def plan(**image: Any) -> Plan:
+        changes = FUSED | {"encoders.clip": CLIP, "datasets.d.features.image": ["clip"]}
+        changes |= {"models": {}}
+        return Plan.parse(
+            small(changes | {f"datasets.d.modalities.image.{k}": v for k, v in image.items()})
+        )
+
+    usual = plan().features["d", "image.clip"]
+
+    assert plan(height=..., width=...).features["d", "image.clip"] == usual
+    assert plan(height=384, width=384, fit="stretch").features["d", "image.clip"] == usual
+    assert plan(background="#000000").features["d", "image.clip"] != usual
+
+
+def test_sound_that_is_not_stored_needs_no_rate_where_the_encoder_knows_it():
+    tone = {"kind": "audio", "column": "sound", "seconds": 1.0, "store": False}
+    changes = {"datasets.d.modalities.tone": tone, "encoders.clap": CLIP}
+
+    Plan.parse(small(changes | {"datasets.d.features.tone": ["clap"]}))
+    with pytest.raises(ConfigError, match=r"modalities\.tone\.rate_hz: is missing"):
+        Plan.parse(
+            small(
+                changes
+                | {"datasets.d.features.tone": ["logmel"], "encoders.logmel": {"kind": "logmel"}}
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"datasets.d.modalities.image.rows_per_shard": 16},
+            "datasets.d.modalities.image.rows_per_shard: 16, but store: false stores no files; "
+            "set it for the encoder",
+        ),
+        (
+            {"datasets.d.features": {"caption": ["ngrams"]}, "models": {}},
+            "datasets.d.modalities.image: store: false, and no encoder takes it; "
+            "name one in features.image, or leave the modality out",
+        ),
+    ],
+)
+def test_a_setting_that_would_be_ignored_where_nothing_is_stored_is_refused(changes, fault):
+    with pytest.raises(ConfigError) as raised:
+        Plan.parse(small(FUSED | changes))
+
+    assert any(line.startswith(fault) for line in raised.value.faults), raised.value.faults
+
+
+def test_a_job_that_decodes_too_needs_memory_for_each_of_its_decoders():
+    plan, stored = fused(), Plan.parse(small())
+    image = plan.modality("d", "image")
+    decoder = -(-(image.memory_bytes() + 2 * image.max_bytes) // 2**20)
+
+    def needs(plan, threads):
+        return plan.extract_mb("hog", threads, of=("d", "image"))
+
+    assert needs(stored, 4) == stored.extract_mb("hog", 4)
+    each = needs(plan, 4) - needs(plan, 3) - (needs(stored, 4) - needs(stored, 3))
+    assert decoder < each < decoder + 100
+
+
+def test_a_model_finds_the_digests_of_its_inputs_where_they_are():
+    contents = fused().contents("align")
+
+    assert {name: (stage.kind, stage.name) for name, stage in contents.items()} == {
+        "image": ("features", "image.hog"),
+        "caption": ("preprocess", "caption"),
+    }

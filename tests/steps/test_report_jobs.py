@@ -7,6 +7,7 @@ from steps.report_run import config_of
 
 from sampan.plan import Plan
 from sampan.steps.report_jobs import jobs_of
+from sampan.steps.timings import in_words
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms"
 
@@ -91,3 +92,23 @@ def test_other_variants_datasets_and_empty_files_are_not_counted(
 
 def test_there_may_be_no_benchmarks_at_all(plan: Plan, tmp_path: Path) -> None:
     assert jobs_of(plan, tmp_path / "nowhere") == []
+
+
+def test_busy_shares_are_means_over_the_seconds_that_jobs_were_at_work(
+    plan: Plan, tmp_path: Path
+) -> None:
+    hog = plan.features["squares", "image.hog"].variant
+    for part, (shares, seconds) in enumerate(
+        [({"read": 0.1, "encode": 0.9, "wait": 0.0}, 30.0), ({"encode": 0.5, "wait": 0.4}, 10.0)]
+    ):
+        place = f"squares/extract/{hog}/part-{part:05d}"
+        measured(tmp_path / f"benchmarks/{place}.tsv", ("40", "1"))
+        log = tmp_path / f"logs/{place}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"12:00 extract {hog} part {part}: {in_words(shares, seconds, 2)}\n")
+    measured(tmp_path / "benchmarks/squares/scan/scan.tsv", ("1", "1"))
+
+    found = {rule.rule: rule.busy for rule in jobs_of(plan, tmp_path)}
+
+    assert found["extract"] == pytest.approx({"wait": 0.1, "read": 0.1, "encode": 0.8})
+    assert found["scan"] == {}

@@ -226,6 +226,23 @@ def test_a_model_is_done_once_it_is_evaluated_and_waits_where_its_features_are_n
     assert at_work.count("running") == 1
 
 
+def test_a_model_of_what_is_not_stored_waits_for_its_features_alone(tmp_path):
+    config = pipeline.texts(tmp_path)
+    text = config["datasets"]["texts"]["modalities"]["text"]
+    del text["rows_per_shard"]
+    text["store"] = False
+    model = {"dataset": "texts", "task": "classify", "inputs": ["text.ngrams"], "epochs": 2}
+    config["models"] = {"words": model}
+    config["datasets"]["texts"]["split"] = {"validation": 0.2, "test": 0.2}
+    pipeline.run(config, ("scan", "index", "extract"), threads=1)
+
+    assert main(running.training(config, "words")) == 0
+
+    found = looked(config)
+    assert "preprocess text" not in found
+    assert [found[name].done for name in ("features text.ngrams", "models words")] == [5, 1]
+
+
 def test_the_report_is_done_once_all_else_is(tmp_path, capsys):
     config = pipeline.finished_texts(tmp_path)
     (pipeline.results_of(config) / "report.html").write_text("page")

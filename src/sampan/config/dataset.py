@@ -87,7 +87,7 @@ class ModalityEntry(Section):
     @classmethod
     def _check_stored(cls, rows: int | None, info: ValidationInfo) -> int | None:
         if rows is not None and not info.data.get("store", True):
-            raise ValueError("store: false stores no file of it; set it for the encoder")
+            raise ValueError(f"{rows:,}, but store: false stores no files; set it for the encoder")
         return rows
 
     @property

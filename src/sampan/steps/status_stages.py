@@ -239,7 +239,7 @@ class Watch:
     def _inputs_are_committed(self, name: str, stage: Stage) -> bool:
         inputs = self.plan.config.models[name].inputs
         above = [self.plan.features[stage.dataset, feature] for feature in inputs]
-        above += [self.plan.preprocessed[stage.dataset, f.partition(".")[0]] for f in inputs]
+        above += self.plan.contents(name).values()
         return self._indexes[stage.dataset].is_committed and all(
             self._seen[one].receipts.is_committed for one in above
         )
