@@ -50,7 +50,7 @@ rule all:
 
 rule scan:
     input:
-        index_plans(),
+        index_plans(PLAN.config.datasets),
 
 
 rule index:

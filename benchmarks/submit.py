@@ -21,7 +21,6 @@ import fake_slurm
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS_PER_JOB = 8
-SECONDS_AT_MOST = 1800
 MAKE_INDEX = """
 import json, sys
 from sampan.cli import main
@@ -53,6 +52,9 @@ def main() -> None:
     parser.add_argument("partitions", type=int, nargs="*", default=[500, 1_500, 5_000])
     parser.add_argument("--jobs", type=int, default=500, help="submitted at once, at most")
     parser.add_argument(
+        "--seconds-at-most", type=int, default=1800, help="for one run; a longer one is a failure"
+    )
+    parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="to make a folder in"
     )
     words = sys.argv[1:]
@@ -66,7 +68,7 @@ def main() -> None:
     folder = args.folder / "submit-benchmark"
     for partitions in args.partitions:
         shutil.rmtree(folder, ignore_errors=True)
-        found = measure(folder, partitions, ["--jobs", str(args.jobs), *more])
+        found = measure(folder, partitions, ["--jobs", str(args.jobs), *more], args.seconds_at_most)
         print(
             f"| {found.partitions:,} | {found.jobs:,} | {found.seconds:,.0f} | "
             f"{1e3 * found.seconds / found.jobs:.0f} | "
@@ -79,7 +81,7 @@ def main() -> None:
     shutil.rmtree(folder)
 
 
-def measure(folder: Path, partitions: int, options: list[str]) -> Run:
+def measure(folder: Path, partitions: int, options: list[str], seconds_at_most: int) -> Run:
     """A fresh workflow folder, a fake Slurm, one run of Snakemake; ends the program on a fault."""
     folder.mkdir(parents=True)
     for name in ("Snakefile", "rules", "profiles", "envs"):
@@ -101,7 +103,7 @@ def measure(folder: Path, partitions: int, options: list[str]) -> Run:
     try:
         while not Path(address).exists():
             time.sleep(0.05)
-        seconds, cpu_seconds, peak = run(folder, options)
+        seconds, cpu_seconds, peak = run(folder, options, seconds_at_most)
     finally:
         slurm.kill()
         slurm.wait()
@@ -164,17 +166,17 @@ def planned(folder: Path) -> Iterator[tuple[str, fake_slurm.Command]]:
             yield name, fake_slurm.command_of(shell[1], benchmark[1])
 
 
-def run(folder: Path, options: list[str]) -> tuple[float, float, int]:
+def run(folder: Path, options: list[str], at_most: int) -> tuple[float, float, int]:
     """Seconds, CPU seconds with all clients, peak bytes of Snakemake's own process."""
     environment = os.environ | {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    words = ["timeout", str(SECONDS_AT_MOST), "snakemake", *OPTIONS, *options, "--", "preprocess"]
+    words = ["timeout", str(at_most), "snakemake", *OPTIONS, *options, "--", "preprocess"]
     began = time.monotonic()
     with open(folder / "snakemake.log", "wb") as log:
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
     if status:
-        why = f"took more than {SECONDS_AT_MOST:,} s" if seconds > SECONDS_AT_MOST else "failed"
+        why = f"took more than {at_most:,} s" if seconds > at_most else "failed"
         raise SystemExit(f"the run {why}: see {folder}/snakemake.log")
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 

@@ -76,12 +76,15 @@ def receipts(stage):
     ]
 
 
-def index_plans():
-    return [
-        f"{RESULTS}/{dataset}/index/plan/part-{part}.json"
-        for dataset in PLAN.config.datasets
-        for part in PLAN.parts(dataset)
-    ]
+def index_plans(datasets):
+    """Where partitions start; thousands of partitions share files."""
+    return list(
+        dict.fromkeys(
+            f"{RESULTS}/{path}"
+            for dataset in datasets
+            for path in PLAN.plan_files(dataset)
+        )
+    )
 
 
 def index_datasets():
@@ -108,6 +111,15 @@ def scan_spec(dataset):
         return as_json(PLAN.scan_spec(dataset))
 
     return spec
+
+
+def index_plan(dataset):
+    files = PLAN.plan_files(dataset)
+
+    def file(wildcards):
+        return f"{RESULTS}/{files[int(wildcards.part)]}"
+
+    return file
 
 
 def index_mem_mb(wildcards, attempt):

@@ -1,7 +1,8 @@
 """
 Find where each partition starts in the sources, list its samples, and commit the index.
 
-out  results/{dataset}/index/plan/part-{part}.json                    where a partition starts
+out  results/{dataset}/index/plan/part-{part}.json                    where a partition starts; of
+                                                                      many, parts-{first}-{last}.json
      results/{dataset}/index/columns@{digest}.json                    which columns it is to hold
      results/{dataset}/index/part-{part}.parquet                      key, cells, label, group, split
      results/{dataset}/index/receipts/{modality}/part-{part}.json     one for each modality's cells
@@ -18,12 +19,7 @@ for dataset in PLAN.config.datasets:
         input:
             made_here(dataset),
         output:
-            expand(
-                "{results}/{dataset}/index/plan/part-{part}.json",
-                results=RESULTS,
-                dataset=dataset,
-                part=PLAN.parts(dataset),
-            ),
+            index_plans([dataset]),
             f"{RESULTS}/{PLAN.columns_file(dataset)}",
         log:
             f"{RESULTS}/logs/{dataset}/scan/scan.log",
@@ -47,7 +43,7 @@ for dataset in PLAN.config.datasets:
         name:
             f"index_{dataset}"
         input:
-            f"{RESULTS}/{dataset}/index/plan/part-{{part}}.json",
+            index_plan(dataset),
             f"{RESULTS}/{PLAN.columns_file(dataset)}",
         output:
             f"{RESULTS}/{dataset}/index/part-{{part}}.parquet",

@@ -13,7 +13,7 @@ from configs import ROOT, small
 from sampan.config.load import read
 from sampan.encoders.ngrams import Ngrams
 from sampan.errors import ConfigError
-from sampan.plan import MASTER_MB, WORKER_MB, Plan, encoder_mb
+from sampan.plan import MASTER_MB, PLAN_FILES, WORKER_MB, Plan, encoder_mb, plan_file
 from sampan.testing.plugins import ARRAY_LIBRARIES
 
 
@@ -117,6 +117,23 @@ def _forget_plugins(monkeypatch):
 
     for name in ("plugin_class", "_adapter"):
         monkeypatch.setattr(plugins, name, getattr(plugins, name).__wrapped__)
+
+
+def test_a_scan_has_a_file_for_each_of_few_partitions_and_never_more_than_256():
+    assert [plan_file(part, 2) for part in range(2)] == ["part-00000.json", "part-00001.json"]
+    assert [plan_file(part, 257) for part in (0, 1, 256)] == [
+        *("parts-00000-00001.json", "parts-00000-00001.json", "part-00256.json")
+    ]
+    for partitions in (1, 255, 256, 257, 512, 597, 5_000, 100_000):
+        files = {plan_file(part, partitions) for part in range(partitions)}
+        assert len(files) <= PLAN_FILES
+
+
+@pytest.mark.parametrize("partitions", [1, 255, 256, 257, 511, 512, 513, 596, 597, 5_000])
+def test_more_partitions_need_a_file_that_an_earlier_scan_did_not_write(partitions):
+    before = {plan_file(part, partitions) for part in range(partitions)}
+
+    assert plan_file(partitions, partitions + 1) not in before
 
 
 def test_the_path_and_batch_of_an_encoder_do_not_decide_its_output():

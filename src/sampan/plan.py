@@ -36,6 +36,10 @@ SNAKEMAKE_MB = 400
 """The two Snakemakes around the step in a Slurm job; it counts where a job's memory is limited."""
 
 
+PLAN_FILES = 256
+"""Files of a scan at most, beside its columns'."""
+
+
 def canonical(value: Any) -> str:
     """JSON that is equal for equal values: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -44,6 +48,19 @@ def canonical(value: Any) -> str:
 def digest_of(value: Any) -> str:
     """SHA-256 of a value's canonical JSON, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def plan_file(part: int, partitions: int) -> str:
+    """
+    The file, in `index/plan`, that says where a partition starts.
+
+    Beyond 256 partitions several share one, since Snakemake compares every file of the scan with
+    what each index job asks for. The name says which: more partitions are another file.
+    """
+    sharing = -(-partitions // PLAN_FILES)
+    first = part - part % sharing
+    last = min(first + sharing, partitions) - 1
+    return f"part-{first:05d}.json" if first == last else f"parts-{first:05d}-{last:05d}.json"
 
 
 class Stage(NamedTuple):
@@ -186,6 +203,11 @@ class Plan:
         wanted = [settings.columns, {name: e.column for name, e in settings.modalities.items()}]
         return f"{dataset}/index/columns@{digest_of(wanted)[:8]}.json"
 
+    def plan_files(self, dataset: str) -> list[str]:
+        """The scan's file of each partition; those of neighbours may be one."""
+        partitions = self.config.datasets[dataset].partitions
+        return [f"{dataset}/index/plan/{plan_file(n, partitions)}" for n in range(partitions)]
+
     # Settings of the jobs ---------------------------------------------------------------------
 
     def scan_spec(self, dataset: str) -> dict[str, Any]:
@@ -205,7 +227,8 @@ class Plan:
 
     def index_spec(self, dataset: str) -> dict[str, Any]:
         spec = self.scan_spec(dataset)
-        return {key: spec[key] for key in ("dataset", "columns", "modalities")}
+        wanted = ("dataset", "capacity", "rows_per_job", "columns", "modalities")
+        return {key: spec[key] for key in wanted}
 
     def preprocess_spec(self, dataset: str, modality: str) -> dict[str, Any]:
         settings = self.config.datasets[dataset]

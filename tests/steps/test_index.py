@@ -84,6 +84,27 @@ def test_a_partition_beyond_the_data_is_an_empty_table_with_receipts(tmp_path):
     assert read_json(index.receipt("columns", 3))["keys"] == keys_digest([])
 
 
+def test_partitions_that_share_a_file_of_the_scan_list_their_own_samples(tmp_path):
+    table = jsonl(tmp_path / "t.jsonl", samples(2389))
+    sources = [{"kind": "table", "path": str(table), "key": "id"}]
+    changes = {"datasets.d.source": sources, "datasets.d.rows_per_job": 8}
+    plan = Plan.parse(small(changes | {"datasets.d.capacity": 2400}))
+    index, results = IndexFolder(tmp_path / "results/d/index"), tmp_path / "results"
+    grant = Grant(threads=1, memory_mb=2048)
+
+    scan(plan.scan_spec("d"), index, grant, renumber=False, results=results)
+    for part in (0, 1, 298, 299):
+        index_part(plan.index_spec("d"), index, part)
+
+    made = {str(path.relative_to(results)) for path in index.path.glob("plan/*.json")}
+    assert made == set(plan.plan_files("d"))
+    assert len(made) == 150
+    assert table_of(index, 0)["key"] == [str(row) for row in range(8)]
+    assert table_of(index, 1)["key"] == [str(row) for row in range(8, 16)]
+    assert table_of(index, 298)["key"] == [str(row) for row in range(2384, 2389)]
+    assert table_of(index, 299)["key"] == []
+
+
 def test_cells_become_what_a_modality_reads(tmp_path):
     cells = [
         ("text", "text"), (["a", "b"], "a, b"), ([1, 2], "[1, 2]"), ({"ä": 1}, '{"ä": 1}'),

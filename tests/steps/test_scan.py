@@ -46,7 +46,7 @@ def scanned(
     index = IndexFolder(folder / "results/d/index")
     scan(spec, index, grant, renumber=renumber, results=folder / "results", patience_seconds=0)
     partitions = -(-spec["capacity"] // spec["rows_per_job"])
-    return [read_json(index.plan(part)) for part in range(partitions)]
+    return [read_json(index.plan(n, partitions))[f"{n:05d}"] for n in range(partitions)]
 
 
 def refusal(folder: Path, spec: dict[str, Any]) -> str:
@@ -338,7 +338,7 @@ def test_a_table_that_cannot_be_read_for_a_while_is_waited_for(tmp_path, monkeyp
     results = tmp_path / "results"
     scan(spec_of(table), folder, ONE, renumber=False, results=results, patience_seconds=60)
 
-    assert read_json(folder.plan(0))["rows"] == 10
+    assert read_json(folder.plan(0, 1))["00000"]["rows"] == 10
 
 
 def test_a_refused_scan_leaves_the_last_one_as_it_was(tmp_path):

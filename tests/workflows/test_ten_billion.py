@@ -60,6 +60,11 @@ def test_no_command_grows_with_the_number_of_partitions(planned):
     assert max(len(command.encode()) for command in commands) < LONGEST_ARGUMENT // 32
 
 
+def test_no_pixels_are_stored(plan):
+    assert list(plan.preprocessed) == [("pairs", "caption")]
+    assert list(plan.features) == [("pairs", "image.clip"), ("pairs", "caption.clip")]
+
+
 def test_captions_and_features_fit_the_limits_of_a_folder_and_a_file(plan):
     (dataset,) = plan.config.datasets.values()
     caption = make("modalities", dataset.modalities["caption"].settings, "caption").array()

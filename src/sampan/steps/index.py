@@ -43,7 +43,7 @@ def index_part(
     patience_seconds: float = job.PATIENCE_SECONDS,
 ) -> None:
     """Write one partition's Parquet file, a row group at a time, and its receipts."""
-    plan = read_json(folder.plan(part))
+    plan = read_json(folder.plan(part, len(job.partitions(spec))))[f"{part:05d}"]
     what = f"index {spec['dataset']} part {part}"
     binary: set[str] = set()
     while True:

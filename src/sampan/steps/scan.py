@@ -10,7 +10,7 @@ import json
 import shlex
 import shutil
 from bisect import bisect_left, bisect_right
-from itertools import accumulate
+from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,29 +182,30 @@ def _write(
 ) -> None:
     """A plan for each partition, then the state: a scan that was killed in between is no state."""
     rows, size = hashes.rows, spec["rows_per_job"]
+    partitions = job.partitions(spec)
     starts = list(accumulate((found.rows for found in files), initial=0))
     parts = []
-    for part in job.partitions(spec):
-        first = part * size
-        stop = max(first, min(first + size, rows))
-        keys = hashes.keys_digest(first, stop)
-        write_json(
-            folder.plan(part),
-            {
+    for path, sharing in groupby(partitions, lambda part: folder.plan(part, len(partitions))):
+        plans = {}
+        for part in sharing:
+            first = part * size
+            stop = max(first, min(first + size, rows))
+            keys = hashes.keys_digest(first, stop)
+            plans[f"{part:05d}"] = {
                 "first": first,
                 "rows": stop - first,
                 "pieces": _pieces(files, starts, first, stop),
                 "keys": keys,
                 "content": hashes.cells_digest(first, stop),
                 "refused": refused.between(first, stop),
-            },
-        )
-        if first < stop:
-            parts.append({"first": first, "stop": stop, "keys": keys})
+            }
+            if first < stop:
+                parts.append({"first": first, "stop": stop, "keys": keys})
+        write_json(path, plans)
     write_json(folder.state, {"rows": rows, "parts": parts})
     job.log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",
-        spec["dataset"], f"{rows:,}", len(files), len(parts), len(job.partitions(spec)),
+        spec["dataset"], f"{rows:,}", len(files), len(parts), len(partitions),
     )  # fmt: skip
 
 

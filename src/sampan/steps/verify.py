@@ -96,10 +96,11 @@ def _index_faults(folder: IndexFolder, deep: bool) -> Iterator[Fault]:
     except StorageError as fault:
         yield Fault(fault.faults[0], folder.dataset)
         return
+    partitions = len(job.partitions(about))
     for part in about["parts"]:
         number = part["part"]
         receipts = [folder.receipt(name, number) for name in ("columns", *about["modalities"])]
-        for path in (folder.plan(number), *receipts):
+        for path in (folder.plan(number, partitions), *receipts):
             try:
                 read_json(path)
             except StorageError as fault:

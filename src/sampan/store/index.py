@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import StorageError
+from sampan.plan import plan_file
 from sampan.store.durable import read_json
 
 ROWS_PER_GROUP = 8192
@@ -25,9 +26,9 @@ class IndexFolder:
     def part(self, part: int) -> Path:
         return self.path / f"part-{part:05d}.parquet"
 
-    def plan(self, part: int) -> Path:
-        """What the scan found of a partition."""
-        return self.path / "plan" / f"part-{part:05d}.json"
+    def plan(self, part: int, partitions: int) -> Path:
+        """What the scan found of a partition, and of those that share its file."""
+        return self.path / "plan" / plan_file(part, partitions)
 
     def receipt(self, name: str, part: int) -> Path:
         """A modality's receipt, or that of the other `columns`."""
