@@ -165,8 +165,7 @@ def steps(plan: Plan, threads: int) -> Iterator[Step]:
 def commit(plan: Plan, step: Step) -> None:
     for stage in (*plan.preprocessed.values(), *plan.features.values()):
         if plan.results / stage.folder == step.folder:
-            receipt = str(step.folder / "receipts/part-00000.json")
-            run(words(plan, "commit", plan.commit_spec(stage), "--receipts", receipt))
+            run(words(plan, "commit", plan.commit_spec(stage)))
 
 
 def words(plan: Plan, verb: str, spec: dict[str, Any], *more: str) -> list[str]:
