@@ -110,4 +110,4 @@ def test_a_run_needs_no_accounting(accounting_down, site):
 
 def test_a_run_outlasts_a_control_that_is_restarted_and_then_away(control_lost, site):
     assert_undisturbed(control_lost, site, "one")
-    assert [job.state for job in control_lost.jobs] == ["COMPLETED"]
+    assert control_lost.jobs[-1].state == "COMPLETED"  # one that was just starting may be run again
