@@ -35,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Cluster() as cluster:
         clone = clone_of(Path(folder) / "clone")
-        config = pipeline.texts(clone.folder, rows=ROWS_PER_JOB * args.partitions)
+        config = pipeline.texts(clone.folder, rows=ROWS_PER_JOB * args.partitions, max_invalid=1)
         dataset = config["datasets"]["texts"]
         dataset |= {"rows_per_job": ROWS_PER_JOB, "capacity": ROWS_PER_JOB * args.partitions}
         dataset["modalities"]["text"]["rows_per_shard"] = ROWS_PER_JOB
