@@ -6,8 +6,9 @@ Decoding straight into an encoder, against storing pixels first and against the 
 JPEG files of 500 × 375 through a vision transformer with random weights. Three ways, one after the
 other and again, so that what else the machine does meets all alike: one `sampan extract` job with
 `store: false`; `sampan preprocess` and then `sampan extract`; the same encoder in one process on
-tensors that lie in memory. The time is that which the jobs' logs give for their samples, without
-start-up; of each way the median counts. Ratios are what to look at, on a busy machine above all.
+tensors that lie in memory. The time is that which the jobs' logs give for their shards, without the
+start of workers and the loading of weights; of each way the median counts. Ratios are what to look
+at, on a busy machine above all.
 """
 
 import argparse
@@ -164,8 +165,8 @@ def job(plan: Plan, verb: str, threads: int) -> tuple[float, str]:
     receipt = folder / "receipts/part-00000.json"
     grant = ["--threads", str(threads), "--memory-mb", "20000"]
     log = sampan(plan, verb, spec, "--part", "0", "--receipt", str(receipt), *grant)
-    took = re.findall(r"samples in ([\d.]+) s", log)[-1]
     busy = re.findall(r"the (?:encoder|writer) waited.*", log)[-1]
+    took = re.findall(r"of ([\d.]+) s on", busy)[-1]
     return float(took), busy
 
 

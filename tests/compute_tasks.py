@@ -32,6 +32,11 @@ def work(task):
     return task
 
 
+def trim_threshold(task):
+    """When glibc gives freed memory back, as the worker was started with it."""
+    return int(os.environ["MALLOC_TRIM_THRESHOLD_"])
+
+
 def where(task):
     """Process, thread and environment of a worker."""
     time.sleep(0.2)

@@ -4,7 +4,7 @@ import warnings
 
 import psutil
 import pytest
-from compute_tasks import gpu_and_threads, listening, torch_threads, where, work
+from compute_tasks import gpu_and_threads, listening, torch_threads, trim_threshold, where, work
 
 from sampan.compute import THREADS, Grant, WorkerDied, cluster
 from sampan.errors import ConfigError, DataError
@@ -126,6 +126,16 @@ def test_workers_get_the_threads_that_were_granted_and_listen_to_loopback_only(
     assert addresses <= {"127.0.0.1"}
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_worker_for_large_models_keeps_the_memory_of_its_last_batch():
+    found = {}
+    for workers in ("processes", "one"):
+        with cluster(Grant(threads=1, memory_mb=1000), workers) as pool:
+            (outcome,) = pool.run(trim_threshold, ["task"])
+        found[workers] = outcome.result
+
+    assert found["one"] >= 2**28 > found["processes"]
 
 
 def test_torch_gets_the_threads_of_its_worker(monkeypatch):

@@ -321,6 +321,7 @@ def _make(
                 writers[name].write(rows)
 
         encoding = Encoding(task, encoder, encode, layout.arrays[name].spec.shape, timings)
+        stack.callback(encoding.close)
         with Behind(write, ahead_bytes) as behind, blocks:
             for block in blocks:
                 if shard is not None:
@@ -328,7 +329,6 @@ def _make(
                 else:
                     invalid |= _not_valid(task, block)
                 behind.put(encoding.of(block))
-        encoding.close()
         with timings.at("write"):
             if shard is not None:
                 shard.end()

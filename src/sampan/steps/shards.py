@@ -106,7 +106,8 @@ def make_shards(
         name, partition.part, f"{total:,}", seconds, f"{total / seconds:,.0f}",
     )  # fmt: skip
     if shares := timings.shares():
-        words = in_words(shares, seconds, grant.threads)
+        at_work = timings.seconds / grant.workers(workers)
+        words = in_words(shares, at_work, grant.threads)
         job.log.info("%s part %d: %s", name, partition.part, words)
 
 

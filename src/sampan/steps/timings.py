@@ -55,6 +55,11 @@ class Timings:
             for stage, seconds in theirs.items():
                 mine[stage] = mine.get(stage, 0.0) + seconds
 
+    @property
+    def seconds(self) -> float:
+        """Of all workers together, at their shards: what they took to start is no part of it."""
+        return self.available.get(WAIT, 0.0)
+
     def shares(self) -> dict[str, float]:
         """Stage → its busy share, 0 to 1; those that there were."""
         return {
