@@ -108,6 +108,6 @@ def test_a_run_needs_no_accounting(accounting_down, site):
     assert_undisturbed(accounting_down, site, "one")
 
 
-def test_a_run_outlasts_a_control_that_is_restarted_and_then_away(control_lost, site):
-    assert_undisturbed(control_lost, site, "one")
-    assert control_lost.jobs[-1].state == "COMPLETED"  # one that was just starting may be run again
+def test_a_run_outlasts_a_controller_that_is_restarted(control_restarted, site):
+    assert_undisturbed(control_restarted, site, "one")
+    assert control_restarted.jobs[-1].state == "COMPLETED"  # one just starting may be run again
