@@ -6,6 +6,8 @@ A modality and an encoder that kill their process, installed into a folder as a 
 
 from pathlib import Path
 
+import plugin_site
+
 MODULE = """
 import ctypes
 import os
@@ -95,10 +97,4 @@ fragile = fragile_plugin:FragileEncoder
 
 def install(folder: Path) -> Path:
     """What pip would leave behind; returns the folder to put on the path."""
-    site = folder / "site"
-    about = site / "fragile_plugin-1.0.dist-info"
-    about.mkdir(parents=True)
-    (site / "fragile_plugin.py").write_text(MODULE)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile-plugin\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(ENTRY_POINTS)
-    return site
+    return plugin_site.install(folder, "fragile_plugin", MODULE, ENTRY_POINTS)

@@ -29,7 +29,6 @@ RULES = {
     "evaluate": "measure a model on its test split",
     "report": "write the page with everything that was made",
     "watch": "hold the results folder for a run, and look after its Slurm jobs",
-    "preflight": "ask Slurm whether it would take each kind of job, before any is submitted",
 }
 PEOPLE = {
     "check": "look at a config and the first samples, before any job runs",

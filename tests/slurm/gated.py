@@ -10,6 +10,8 @@ the sample says so in `<word>.reached` and does what the file says:
 
 from pathlib import Path
 
+import plugin_site
+
 MODULE = '''
 import os
 import sys
@@ -133,10 +135,4 @@ seeing = gated_plugin:SeeingEncoder
 
 def install(folder: Path) -> Path:
     """What pip would leave behind; returns the folder to put on the path."""
-    site = folder / "site"
-    about = site / "gated_plugin-1.0.dist-info"
-    about.mkdir(parents=True)
-    (site / "gated_plugin.py").write_text(MODULE)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: gated-plugin\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(ENTRY_POINTS)
-    return site
+    return plugin_site.install(folder, "gated_plugin", MODULE, ENTRY_POINTS)

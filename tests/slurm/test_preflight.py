@@ -1,4 +1,4 @@
-"""Real Slurm refuses what `sampan preflight` says it would, and nothing is submitted."""
+"""Real Slurm refuses what `preflight` says it would, and nothing is submitted."""
 
 import os
 

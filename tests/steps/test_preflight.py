@@ -1,9 +1,6 @@
-import json
-
 import pytest
 from steps.fake_slurm import DOWN, NO_DATABASE, REFUSED, SINFO, FakeSlurm
 
-from sampan import cli
 from sampan.errors import ConfigError
 from sampan.steps import cluster, preflight
 
@@ -250,15 +247,3 @@ def test_gpus_is_not_gpu(slurm):
     (fault,) = faults(kind(gpus=2))
 
     assert "gpus is not passed on to Slurm; set gpu: 2" in fault
-
-
-def test_the_verb_prints_one_line_for_each_fault_and_exits_with_2(slurm, capsys):
-    code = cli.main(["preflight", "--jobs", json.dumps([kind(slurm_partition="cpux")])])
-
-    assert code == 2
-    assert capsys.readouterr().err.startswith("error: extract: no partition cpux here")
-
-
-def test_the_verb_is_silent_where_all_is_well(slurm, capsys):
-    assert cli.main(["preflight", "--jobs", json.dumps([kind()])]) == 0
-    assert capsys.readouterr() == ("", "")

@@ -132,7 +132,36 @@ def test_a_job_that_slurm_forgot_ends_the_run(slurm, monkeypatch):
     assert ended == [os.getppid()]
 
 
+def test_a_run_that_missed_the_end_of_all_its_jobs_is_ended(slurm, monkeypatch):
+    ended = []
+    monkeypatch.setattr(watch.os, "kill", lambda process, number: ended.append(process))
+    monkeypatch.setattr(watch, "FORGOTTEN_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "_works_itself", lambda: False)
+    looking = watch.JobWatch("/here", since=0)
+    queue(slurm, ("11", "COMPLETED"), ("12", "RUNNING"))
+    looking.look()
+    looking.look()
+    assert ended == []
+    queue(slurm, ("11", "COMPLETED"), ("12", "COMPLETED"))
+
+    looking.look()
+
+    assert ended == [os.getppid()]
+
+
+def test_a_snakemake_that_works_itself_has_missed_nothing(slurm, monkeypatch):
+    monkeypatch.setattr(watch.os, "kill", lambda *_: pytest.fail("the run was ended"))
+    monkeypatch.setattr(watch, "FORGOTTEN_SECONDS", 0.0)
+    monkeypatch.setattr(watch.os, "getppid", os.getpid)  # this test's process is the Snakemake
+    looking = watch.JobWatch("/here", since=0)
+    queue(slurm, ("11", "COMPLETED"))
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE):
+        looking.look()
+        looking.look()
+
+
 def test_a_job_that_was_seen_to_end_may_be_forgotten(slurm, monkeypatch):
+    monkeypatch.setattr(watch, "_works_itself", lambda: True)
     monkeypatch.setattr(watch.os, "kill", lambda *_: pytest.fail("the run was ended"))
     monkeypatch.setattr(watch, "FORGOTTEN_SECONDS", 0.0)
     looking = watch.JobWatch("/here", since=0)

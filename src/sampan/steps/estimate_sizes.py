@@ -178,7 +178,8 @@ class Sizes:
         rows = self.rows[work.dataset]
         parts, names = rows.partitions, [*settings.columns, *settings.modalities]
         if work.step == "scan":
-            plans = Files("plans", parts, PLAN_BYTES * parts)
+            shared = len(set(self.plan.plan_files(work.dataset)))
+            plans = Files("plans", shared, PLAN_BYTES * parts)
             state = Files("state", 2, 120 * parts)
             return Size(parts=(plans, state), source="assumed")
         assumed = KEY_BYTES + CELL_BYTES * len(names)

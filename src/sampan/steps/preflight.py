@@ -6,8 +6,6 @@ flags that Snakemake's plugin passes, and to what the cluster says of its partit
 accounts. Nothing is submitted.
 """
 
-import argparse
-import json
 import logging
 import re
 import shlex
@@ -40,18 +38,6 @@ class Fault(NamedTuple):
     text: str
     key: str = ""
     value: str = ""
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", required=True, help="kinds of jobs, as one JSON list")
-
-
-def run(args: argparse.Namespace) -> None:
-    try:
-        jobs = json.loads(args.jobs)
-    except ValueError as fault:
-        raise ConfigError(f"--jobs: not JSON: {fault}") from None
-    check(jobs)
 
 
 def check(jobs: Sequence[Mapping[str, Any]], *, patience_seconds: float = 60.0) -> None:

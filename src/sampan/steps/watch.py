@@ -4,9 +4,9 @@ Hold the results folder for one run of Snakemake, and look after its Slurm jobs.
 The Snakefile starts it before the first job and keeps its standard input open: it ends when
 Snakemake does, however that ends. Another Snakemake on the same results is refused meanwhile.
 
-Snakemake waits for ever for a job that was preempted and is not put back into the queue, and for
-one that Slurm no longer knows. Jobs of the first kind are put back; where there are some of the
-second, Snakemake is told to end, for the same command to go on.
+Snakemake waits for ever for a job that was preempted and is not put back into the queue, for one
+that Slurm no longer knows, and for one whose end it missed while Slurm was away. Jobs of the first
+kind are put back; for the others Snakemake is told to end, for the same command to go on.
 """
 
 import argparse
@@ -14,13 +14,13 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from sampan.errors import ConfigError
 from sampan.steps import job, preflight
+from sampan.steps.cluster import Cluster, SlurmRefused
 from sampan.store.lease import STALE_SECONDS, Attempt, Lease
 
 LOOK_SECONDS = 20.0
@@ -28,12 +28,11 @@ FORGOTTEN_SECONDS = 600.0
 """For Snakemake to see the end of a job itself: it looks every 180 s at least."""
 FEWEST_SECONDS_REMEMBERED = 30
 """Where Slurm forgets jobs sooner (MinJobAge), the plugin asks the accounting instead."""
-STRANDED = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
+STRANDED = ("PREEMPTED", "NODE_FAIL")
 ENDED = (
-    *STRANDED,
-    *("COMPLETED", "CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT", "REVOKED"),
+    *(*STRANDED, "BOOT_FAIL", "COMPLETED", "CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY"),
+    *("TIMEOUT", "REVOKED"),
 )
-ANSWER_SECONDS = 60
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +46,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Say "ready", then work until standard input ends."""
-
     preflight.check(args.slurm_jobs or ())
     watch = None if args.slurm_jobs is None else JobWatch(os.getcwd(), time.time())
     with Lease(args.results / "leases", "run", _Refusal(args.results)):
@@ -97,9 +95,11 @@ class JobWatch:
         """Job → its latest state."""
         self._missing: dict[str, float] = {}
         """Job that ended unseen → when it was first missed."""
+        self._idle: float | None = None
+        """Since when all jobs have ended, and Snakemake does nothing about it."""
 
     def look(self) -> None:
-        """Put stranded jobs back into the queue; end Snakemake where jobs are forgotten."""
+        """Put stranded jobs back into the queue; end Snakemake where it waits for nothing."""
         states = self._states()
         if states is None:
             return
@@ -107,14 +107,17 @@ class JobWatch:
             if state in STRANDED:
                 self._requeue(number, state)
         self._note_missing(states)
+        self._note_idle(states)
         if forgotten := self._forgotten():
-            job.log.error(
-                "error: Slurm no longer knows the jobs %s, which Snakemake waits for; run the same "
-                "command again: what they finished is kept",
-                ", ".join(forgotten),
-            )
-            os.kill(os.getppid(), signal.SIGINT)
-            self._missing.clear()
+            self._end(f"Slurm no longer knows the jobs {', '.join(forgotten)}")
+        elif self._idle is not None and self._idle < time.monotonic() - FORGOTTEN_SECONDS:
+            self._end("Snakemake has missed that all its jobs have ended")
+
+    def _end(self, why: str) -> None:
+        job.log.error("error: %s; run the same command again: what is finished is kept", why)
+        os.kill(os.getppid(), signal.SIGINT)
+        self._missing.clear()
+        self._idle = None
 
     def _states(self) -> dict[str, str] | None:
         """Job → state; None where Slurm does not answer."""
@@ -141,6 +144,12 @@ class JobWatch:
         self._missing = {n: since for n, since in self._missing.items() if n not in states}
         self._seen |= states
 
+    def _note_idle(self, states: dict[str, str]) -> None:
+        if states and all(state in ENDED for state in states.values()) and not _works_itself():
+            self._idle = time.monotonic() if self._idle is None else self._idle
+        else:
+            self._idle = None
+
     def _forgotten(self) -> list[str]:
         limit = time.monotonic() - FORGOTTEN_SECONDS
         found = [number for number, since in self._missing.items() if since < limit]
@@ -154,18 +163,18 @@ def _remembers() -> bool:
     return bool(ages) and int(ages[0]) >= FEWEST_SECONDS_REMEMBERED
 
 
+def _works_itself() -> bool:
+    """Whether Snakemake runs another process than this one: a local job, or a question to Slurm."""
+    import psutil
+
+    children = psutil.Process(os.getppid()).children()
+    return any(child.pid != os.getpid() for child in children)
+
+
 def _ask(*words: str) -> str | None:
     """What a command of Slurm's prints; None where it fails or does not answer."""
     try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as fault:
-        job.log.warning("%s: %s", words[0], (getattr(fault, "stderr", "") or str(fault)).strip())
+        return Cluster().ask(words, patient=False)
+    except SlurmRefused as refusal:
+        job.log.warning("%s: %s", words[0], refusal)
         return None
-    return done.stdout
