@@ -33,7 +33,7 @@ REVISIONS: Mapping[str, int] = {
     "preprocess": 1,
     "extract": 1,
     "train": 1,
-    "modalities.image": 1,
+    "modalities.image": 2,
     "modalities.text": 1,
     "modalities.audio": 1,
     "encoders.hog": 1,

@@ -75,16 +75,17 @@ class Image:
 
     def decode(self, data: bytes, out: "NDArray[np.uint8]") -> Decoded:
         """Fill `out` (y, x, channel); `InvalidSample` if it is no image, damaged, or too large."""
-        from sampan.modalities import raster
+        from sampan.modalities import jpeg, raster
 
         check_size(data, self.max_bytes)
+        size = jpeg.plain_size(data)
+        if size and size[0] * size[1] <= self.max_pixels and self._from_jpeg(data, *size, 1, out):
+            return Decoded()
         with raster.opened(data, self.max_pixels) as image:
             name = image.format or "image"
             if name in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
                 turned, notes = raster.orientation(image)
-                pixels = self._from_jpeg(data, image.width, image.height, turned)
-                if pixels is not None:
-                    out[...] = pixels
+                if self._from_jpeg(data, image.height, image.width, turned, out):
                     return Decoded(notes=notes)
             with raster.verdicts(name):
                 image.load()
@@ -106,9 +107,13 @@ class Image:
         return resize_with_pillow(image, self._window(image.height, image.width))
 
     def _from_jpeg(
-        self, data: bytes, width: int, height: int, turned: int
-    ) -> "NDArray[np.uint8] | None":
-        """Decoded at twice the resized size or more, which keeps 50 dB to a full decode."""
+        self, data: bytes, height: int, width: int, turned: int, out: "NDArray[np.uint8]"
+    ) -> bool:
+        """
+        Decoded at twice the resized size or more, which keeps 50 dB to a full decode.
+
+        Whether `out` was filled: False where the decoder for JPEG has no verdict.
+        """
         import numpy as np
 
         from sampan.modalities import jpeg, raster
@@ -121,8 +126,9 @@ class Image:
             data, channels=self.channels, min_height=2 * least[0], min_width=2 * least[1]
         )
         if pixels is None:
-            return None
+            return False
         if turned != 1:
             stood = raster.upright(raster.from_pixels(pixels), turned)
             pixels = np.array(stood).reshape(stood.height, stood.width, -1)
-        return resize_with_torch(pixels, to)
+        resize_with_torch(pixels, to, out)
+        return True

@@ -1,6 +1,10 @@
 """Antialiased bicubic resizing to a window of the resized picture, by Pillow and by torch."""
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from sampan.modalities.scratch import scratch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -9,6 +13,8 @@ if TYPE_CHECKING:
 
 MAX_EXCESS = 4
 """A picture that would be resized to more than this many times its window goes another way."""
+SHIFT = 1 / 64
+"""Source pixels by which a picture may move: 58 dB against one that does not."""
 
 
 class Window(NamedTuple):
@@ -58,25 +64,84 @@ def resize_with_pillow(image: "PIL.Image.Image", to: Window) -> "NDArray[np.uint
     return np.array(kept).reshape(to.height, to.width, -1)
 
 
-def resize_with_torch(pixels: "NDArray[np.uint8]", to: Window) -> "NDArray[np.uint8]":
+def resize_with_torch(pixels: "NDArray[np.uint8]", to: Window, out: "NDArray[np.uint8]") -> None:
     """
-    (y, x, channel) → (y, x, channel), with the kernel of Pillow at twice its speed.
+    (y, x, channel) → `out` (y, x, channel), with the kernel of Pillow at three times its speed.
 
-    The whole is resized, then cropped: cropping first to whole source pixels is 5 to 10 % faster
-    but moves the picture by up to half a source pixel (36 dB instead of 72 dB to Pillow on photos).
+    Only the window is computed, and the axis that shrinks under contiguous rows goes first.
     """
-    if pixels.shape[:2] == (to.full_height, to.full_width):
-        whole = pixels
-    elif to.full_height * to.full_width > MAX_EXCESS * to.height * to.width:
+    import numpy as np
+
+    y = _axis(pixels.shape[0], to.full_height, to.top, to.height)
+    x = _axis(pixels.shape[1], to.full_width, to.left, to.width)
+    if y.made * x.made > MAX_EXCESS * to.height * to.width:
         from sampan.modalities.raster import from_pixels
 
-        return resize_with_pillow(from_pixels(pixels), to)
-    else:
-        import torch
+        out[...] = resize_with_pillow(from_pixels(pixels), to)
+        return
+    kept = pixels[y.first : y.stop, x.first : x.stop]
+    down, across = (y.made, kept.shape[1]), (kept.shape[0], x.made)
+    if y.scale < 1:
+        kept = _resized("vertical", kept, down, y.scale, 1.0)
+        across = (y.made, x.made)
+    kept = _resized("horizontal", kept, across, 1.0, x.scale)
+    if y.scale >= 1:
+        kept = _resized("vertical", kept, (y.made, x.made), y.scale, 1.0)
+    np.copyto(out, kept[y.lead :, x.lead :])
 
-        batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-        resized = torch.nn.functional.interpolate(
-            batch, (to.full_height, to.full_width), mode="bicubic", antialias=True
-        )
-        whole = resized[0].permute(1, 2, 0).numpy()
-    return whole[to.top : to.top + to.height, to.left : to.left + to.width]
+
+class _Axis(NamedTuple):
+    """Source pixels [first, stop) make `made` pixels of the result; the first `lead` go."""
+
+    first: int
+    stop: int
+    lead: int
+    made: int
+    scale: float
+    """Pixels of the result for one of the source."""
+
+
+@lru_cache(maxsize=1024)
+def _axis(source: int, full: int, offset: int, size: int) -> _Axis:
+    """
+    What to take of `source` pixels, that become `full`, for [offset, offset + size) of these.
+
+    A piece of the source can start only where a pixel of the result does too, or the picture moves:
+    cropped to any whole pixel it agrees with Pillow's by 36 dB on photographs. So the piece starts
+    at the last pixel of the result, far enough before the window, that begins within `SHIFT` of a
+    source pixel.
+    """
+    step = source / full
+    if source == full:
+        return _Axis(offset, offset + size, 0, size, 1.0)
+    reach = 2 * max(step, 1.0)
+    start = offset - math.ceil(reach / step)
+    while start > 0 and abs(start * step - round(start * step)) > SHIFT:
+        start -= 1
+    start = max(start, 0)
+    first = round(start * step)
+    stop = min(source, math.ceil((offset + size) * step + reach) + 1)
+    if stop - first == offset - start + size:  # torch takes equal sizes for nothing to do
+        return _Axis(0, source, offset, full, full / source)
+    return _Axis(first, stop, offset - start, offset - start + size, full / source)
+
+
+def _resized(
+    purpose: str,
+    pixels: "NDArray[np.uint8]",
+    shape: tuple[int, int],
+    y_scale: float,
+    x_scale: float,
+) -> "NDArray[np.uint8]":
+    """One axis resized, in memory of this thread; as it is where nothing changes."""
+    if pixels.shape[:2] == shape:
+        return pixels
+    import torch
+
+    made = scratch(purpose, (*shape, pixels.shape[2]))
+    source, target = (torch.from_numpy(a).permute(2, 0, 1)[None] for a in (pixels, made))
+    # What torch.nn.functional.interpolate calls, which takes no place to write to.
+    torch.ops.aten._upsample_bicubic2d_aa.out(
+        source, list(shape), False, y_scale, x_scale, out=target
+    )
+    return made
