@@ -52,9 +52,7 @@ def write_pictures(folder: Path, count: int) -> list[Path]:
     for number, path in enumerate(paths):
         if not path.exists():
             made = PIL.Image.fromarray(picture(number))
-            made.save(
-                path, quality=85 + number % 6, subsampling=0 if number % 5 == 0 else 2
-            )
+            made.save(path, quality=85 + number % 6, subsampling=0 if number % 5 == 0 else 2)
     return paths
 
 

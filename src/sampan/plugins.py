@@ -39,7 +39,7 @@ REVISIONS: Mapping[str, int] = {
     "encoders.hog": 1,
     "encoders.colour": 1,
     "encoders.ngrams": 1,
-    "encoders.logmel": 1,
+    "encoders.logmel": 2,
     "encoders.transformers": 1,
     "encoders.onnx": 1,
 }

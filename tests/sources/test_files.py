@@ -1,3 +1,4 @@
+import builtins
 import errno
 import json
 import os
@@ -32,7 +33,7 @@ def waits(monkeypatch) -> list[float]:
 
 def fail_opening(monkeypatch, number: int, times: int) -> None:
     """The next `times` files that are opened end in this error."""
-    original, left = Path.open, [times]
+    original, left = builtins.open, [times]
 
     def failing(path, *args, **kwargs):
         if left[0]:
@@ -40,7 +41,7 @@ def fail_opening(monkeypatch, number: int, times: int) -> None:
             raise OSError(number, os.strerror(number), str(path))
         return original(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "open", failing)
+    monkeypatch.setattr(builtins, "open", failing)
 
 
 def test_a_files_bytes_are_read_below_its_sources_root(folder):

@@ -3,6 +3,7 @@
 import io
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -107,15 +108,19 @@ class Audio:
 
         needed = self._frames_needed(source.samplerate)
         mono = np.empty(needed, dtype=np.float32)
+        # Damaged float files hold any bits: a sum may overflow, which the check below sees.
+        odd_bits = partial(np.errstate, over="ignore", invalid="ignore")
         read = 0
         while read < needed:
             wanted = min(needed - read, max(1, BLOCK_VALUES // source.channels))
-            block = source.read(wanted, dtype="float32", always_2d=True)
+            if source.channels == 1:
+                block = source.read(wanted, out=mono[read : read + wanted])
+            else:
+                block = source.read(wanted, dtype="float32", always_2d=True)
+                with odd_bits():
+                    mono[read : read + len(block)] = block.mean(axis=1)
             if len(block) == 0:
                 break
-            # Damaged float files hold any bits: the sum may overflow, which the check below sees.
-            with np.errstate(over="ignore", invalid="ignore"):
-                mono[read : read + len(block)] = block.mean(axis=1)
             read += len(block)
         if source.format in KNOWS_ITS_FRAMES and read < min(needed, source.frames):
             raise InvalidSample(
@@ -123,7 +128,9 @@ class Audio:
             )
         if read == 0:
             raise InvalidSample("no sound: 0 samples")
-        odd = np.flatnonzero(~np.isfinite(mono[:read]))
+        with odd_bits():
+            suspect = not np.isfinite(mono[:read].sum())
+        odd = np.flatnonzero(~np.isfinite(mono[:read])) if suspect else np.empty(0, int)
         if odd.size:
             raise InvalidSample(f"not finite: sample {odd[0]:,} is {mono[odd[0]]}")
         return mono[:read]

@@ -139,9 +139,13 @@ def _resized(
     import torch
 
     made = scratch(purpose, (*shape, pixels.shape[2]))
-    source, target = (torch.from_numpy(a).permute(2, 0, 1)[None] for a in (pixels, made))
     # What torch.nn.functional.interpolate calls, which takes no place to write to.
     torch.ops.aten._upsample_bicubic2d_aa.out(
-        source, list(shape), False, y_scale, x_scale, out=target
+        torch.from_numpy(pixels[None]).permute(0, 3, 1, 2),
+        shape,
+        False,
+        y_scale,
+        x_scale,
+        out=torch.from_numpy(made[None]).permute(0, 3, 1, 2),
     )
     return made

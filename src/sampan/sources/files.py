@@ -8,7 +8,8 @@ such as EIO, ESTALE or EACCES, is bad storage: it is waited for, and then fails 
 import errno
 import os
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from io import FileIO
+from pathlib import Path
 
 from sampan.errors import InvalidSample
 from sampan.store.durable import patiently
@@ -27,27 +28,29 @@ class SampleFiles:
     roots: list[Path]
     max_bytes: int
     patience_seconds: float
-    witnesses: dict[Path, Path] = field(default_factory=dict)
+    witnesses: dict[str, str] = field(default_factory=dict)
 
     def read(self, source: int, cell: str) -> bytes:
         """The file's bytes; `InvalidSample` where there is none, `StorageError` after patience."""
-        path = self.roots[source] / _relative(cell)
-        return patiently(lambda: self._read(path), self.patience_seconds, str(path))
+        path = f"{self.roots[source]}/{_relative(cell)}"
+        return patiently(lambda: self._read(path), self.patience_seconds, path)
 
-    def _read(self, path: Path) -> bytes:
+    def _read(self, path: str) -> bytes:
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size > self.max_bytes:
                     raise InvalidSample(
                         f"file too large: {size:,} bytes; max_bytes is {self.max_bytes:,}"
                     )
-                data = file.read(self.max_bytes + 1)
+                data = file.read(size + 1)
+                if len(data) != size:  # it grows, is a device, or comes in pieces
+                    data += _rest(file, self.max_bytes + 1 - len(data))
             if len(data) > self.max_bytes:
                 raise InvalidSample(f"file too large: above max_bytes, {self.max_bytes:,}")
         except (FileNotFoundError, NotADirectoryError):
-            self._refuse_if_storage_is_gone(path)
-            if "\\" in path.name:
+            self._refuse_if_storage_is_gone(Path(path))
+            if "\\" in path.rpartition("/")[2]:
                 raise InvalidSample("missing file: folders are parted by /, not by \\") from None
             raise InvalidSample("missing file") from None
         except IsADirectoryError:
@@ -58,12 +61,12 @@ class SampleFiles:
             raise
         except ValueError as fault:
             raise InvalidSample(f"unusable path: {fault}") from None
-        self.witnesses[path.parent] = path
+        self.witnesses[path.rpartition("/")[0]] = path
         return data
 
     def _refuse_if_storage_is_gone(self, path: Path) -> None:
-        witness = self.witnesses.get(path.parent)
-        if witness is not None and not witness.exists():
+        witness = self.witnesses.get(str(path.parent))
+        if witness is not None and not Path(witness).exists():
             raise OSError(errno.ENODEV, f"the folder {path.parent} has lost its files")
         for root in self.roots:
             if root in path.parents and not root.is_dir():
@@ -79,14 +82,22 @@ def missing_folders(files: SampleFiles, cells: list[tuple[int, str]]) -> bool:
         return True
 
 
-def _relative(cell: str) -> PurePosixPath:
+def _rest(file: FileIO, most: int) -> bytes:
+    pieces = []
+    while most > 0 and (piece := file.read(most)):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
+
+
+def _relative(cell: str) -> str:
     if "\0" in cell:
         raise InvalidSample("unusable path: it has a NUL byte")
     if "://" in cell:
         raise InvalidSample("a URL, not a path: download it first")
-    path = PurePosixPath(cell)
-    if path.is_absolute():
+    if cell.startswith("/"):
         raise InvalidSample("absolute path: paths are relative to the table")
-    if ".." in path.parts:
+    parts = cell.split("/")
+    if ".." in parts:
         raise InvalidSample("path leaves its folder: set the source's root")
-    return path
+    return "/".join(part for part in parts if part not in ("", "."))

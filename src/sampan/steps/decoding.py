@@ -147,7 +147,8 @@ class Source:
             ) from OSError(errno.ENODEV, "folders are missing")
         named = [self.files.roots[source] / cell for source, cell in self.missing]
         moved = [path for path in named if path.exists()]
-        moved += [path for path in self.files.witnesses.values() if not path.exists()]
+        witnesses = map(Path, self.files.witnesses.values())
+        moved += [path for path in witnesses if not path.exists()]
         if moved:
             raise StorageError(
                 f"files come and go while they are read, such as {moved[0]}; is the source mounted?"

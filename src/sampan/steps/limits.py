@@ -46,6 +46,7 @@ class ThreadLimit:
     def __init__(self, workers: Literal["threads", "processes"]) -> None:
         self._timer = ctypes.c_void_p()
         self._system = _timers() if workers == "processes" else None
+        self._most, self._none = (ctypes.byref(_interval(most)) for most in (CPU_SECONDS, 0))
         if self._system is not None:
             event = _Event(signo=signal.SIGPROF)
             made = self._system.timer_create(
@@ -55,20 +56,18 @@ class ThreadLimit:
                 raise OSError(ctypes.get_errno(), "timer_create")
 
     def __enter__(self) -> None:
-        self._set(CPU_SECONDS)
+        self._set(self._most)
 
     def __exit__(self, *_: object) -> None:
-        self._set(0)
+        self._set(self._none)
 
     def close(self) -> None:
         if self._system is not None:
             self._system.timer_delete(self._timer)
 
-    def _set(self, seconds: float) -> None:
+    def _set(self, value: Any) -> None:
         if self._system is not None:
-            whole = int(seconds)
-            value = _Interval(seconds=whole, nanoseconds=int((seconds - whole) * 1e9))
-            self._system.timer_settime(self._timer, 0, ctypes.byref(value), None)
+            self._system.timer_settime(self._timer, 0, value, None)
 
 
 class _Event(ctypes.Structure):
@@ -91,6 +90,11 @@ class _Interval(ctypes.Structure):
         ("seconds", ctypes.c_long),
         ("nanoseconds", ctypes.c_long),
     )
+
+
+def _interval(seconds: float) -> _Interval:
+    whole = int(seconds)
+    return _Interval(seconds=whole, nanoseconds=int((seconds - whole) * 1e9))
 
 
 @cache

@@ -106,8 +106,7 @@ def make_shards(
         name, partition.part, f"{total:,}", seconds, f"{total / seconds:,.0f}",
     )  # fmt: skip
     if shares := timings.shares():
-        at_work = timings.seconds / grant.workers(workers)
-        words = in_words(shares, at_work, grant.threads)
+        words = in_words(shares, timings.seconds, grant.threads)
         job.log.info("%s part %d: %s", name, partition.part, words)
 
 

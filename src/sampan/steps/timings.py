@@ -1,11 +1,12 @@
 """How busy the stages of a job were: measured for each shard, summed, said in the log."""
 
+import math
 import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, time
 
 STAGES = ("read", "decode", "encode", "write")
 WAIT = "wait"
@@ -25,6 +26,9 @@ class Timings:
 
     busy: dict[str, float] = field(default_factory=dict)
     available: dict[str, float] = field(default_factory=dict)
+    began: float = math.inf
+    ended: float = -math.inf
+    """Of all that was measured; seconds since 1970, which processes of a machine share."""
 
     def add(self, stage: str, seconds: float) -> None:
         with _ADDING:
@@ -43,10 +47,12 @@ class Timings:
     def on(self, threads: Mapping[str, int]) -> Iterator[None]:
         """The stages, each with so many threads, are at work during the block."""
         start = perf_counter()
+        self.began = min(self.began, time())
         try:
             yield
         finally:
             seconds = perf_counter() - start
+            self.ended = max(self.ended, time())
             for stage, number in threads.items():
                 self.available[stage] = self.available.get(stage, 0.0) + seconds * number
 
@@ -54,11 +60,12 @@ class Timings:
         for mine, theirs in ((self.busy, other.busy), (self.available, other.available)):
             for stage, seconds in theirs.items():
                 mine[stage] = mine.get(stage, 0.0) + seconds
+        self.began, self.ended = min(self.began, other.began), max(self.ended, other.ended)
 
     @property
     def seconds(self) -> float:
-        """Of all workers together, at their shards: what they took to start is no part of it."""
-        return self.available.get(WAIT, 0.0)
+        """From the first shard's beginning to the last one's end: no start of a worker is in it."""
+        return max(0.0, self.ended - self.began)
 
     def shares(self) -> dict[str, float]:
         """Stage → its busy share, 0 to 1; those that there were."""

@@ -9,9 +9,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from sampan.errors import StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -55,7 +59,7 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_all(file: BinaryIO, data: bytes) -> None:
+def write_all(file: BinaryIO, data: "bytes | NDArray[np.uint8]") -> None:
     """Write to an unbuffered file, which may take fewer bytes at a time."""
     view = memoryview(data)
     while view:

@@ -92,7 +92,8 @@ class ShardWriter:
             self._put(self._buffer)
             self._filled = 0
         index = self._index.tobytes()
-        self._append(index + google_crc32c.value(index).to_bytes(4, "little"))
+        index += google_crc32c.value(index).to_bytes(4, "little")
+        self._append(np.frombuffer(index, np.uint8))
         with storing(self._temporary):
             os.fsync(self._file.fileno())
             self._file.close()
@@ -100,12 +101,11 @@ class ShardWriter:
 
     def _put(self, chunk: NDArray[Any]) -> None:
         assert self._chunk < len(self._index), "more rows than the shard holds"
-        payload = chunk.tobytes()
-        self._index[self._chunk] = (self._offset, len(payload))
-        self._append(payload)
+        self._index[self._chunk] = (self._offset, chunk.nbytes)
+        self._append(np.ascontiguousarray(chunk).reshape(-1).view(np.uint8))
         self._chunk += 1
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: NDArray[np.uint8]) -> None:
         self._crc = google_crc32c.extend(self._crc, data)
         with storing(self._temporary):
             write_all(self._file, data)

@@ -1,0 +1,75 @@
+"""Run sampan's steps as the rules do, and say how long they took."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sampan.plan import Plan
+
+
+class Job(NamedTuple):
+    seconds: float
+    """Of the whole command, its start included."""
+    log: str
+
+    @property
+    def busy(self) -> str:
+        """`the encoder waited 4 % of the time for data; …`"""
+        return re.findall(r"the (?:encoder|writer) waited.*", self.log)[-1]
+
+    @property
+    def seconds_at_work(self) -> float:
+        """Of the shards alone."""
+        return float(re.findall(r"of ([\d.]+) s on", self.busy)[-1])
+
+
+def command(plan: Plan, verb: str, spec: dict[str, Any], *more: str) -> list[str]:
+    words = [sys.executable, "-m", "sampan.cli", verb, "--spec", json.dumps(spec)]
+    return [*words, "--results", str(plan.results), *more]
+
+
+def run(words: list[str]) -> Job:
+    began = time.monotonic()
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return Job(time.monotonic() - began, done.stderr)
+
+
+def index(plan: Plan, dataset: str) -> None:
+    run(command(plan, "scan", plan.scan_spec(dataset)))
+    run(command(plan, "index", plan.index_spec(dataset), "--part", "0"))
+
+
+def stage_command(
+    plan: Plan, verb: str, dataset: str, name: str, *, threads: int, memory_mb: int = 20_000
+) -> list[str]:
+    """The one job of a stage of one partition: `preprocess` of a modality, `extract` of features."""
+    stages = plan.preprocessed if verb == "preprocess" else plan.features
+    spec = getattr(plan, f"{verb}_spec")(dataset, name)
+    receipt = plan.results / stages[dataset, name].folder / "receipts/part-00000.json"
+    grant = ["--threads", str(threads), "--memory-mb", str(memory_mb)]
+    return command(plan, verb, spec, "--part", "0", "--receipt", str(receipt), *grant)
+
+
+def write_table(path: Path, column: str, cells: list[str]) -> None:
+    lines = [f"r{row:07d},{cell}" for row, cell in enumerate(cells)]
+    path.write_text("\n".join([f"id,{column}", *lines, ""]))
+
+
+def one_partition(
+    results: Path, table: Path, modality: dict[str, Any], rows: int, **more: Any
+) -> dict[str, Any]:
+    """A config of the dataset `rows`, whose one partition holds them all; `more` is the dataset's."""
+    capacity = 1 << max(6, (rows - 1).bit_length())
+    dataset = {
+        "source": [{"kind": "table", "path": str(table), "key": "id"}],
+        "capacity": capacity,
+        "rows_per_job": capacity,
+        "modalities": {modality["kind"]: modality},
+    }
+    return {"results": str(results), "datasets": {"rows": dataset | more}}
