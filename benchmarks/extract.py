@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ ROWS = {"tiny": 1536, "small": 512, "base": 160}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     memory = Path("/dev/shm")
+    parser.add_argument("only", nargs="*", help="of image, text, audio")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--captions", type=int, default=20_000)
@@ -70,11 +72,16 @@ def image(folder: Path, args: argparse.Namespace) -> Report:
         jobs.write_table(table, "file", [f"links/{name}" for name in names[:count]])
         entry = models.vision_transformer(folder / shape, shape, batch)
         modality = {"kind": "image", "column": "file", "height": SIDE, "width": SIDE}
+        modality |= {"fit": "stretch"}
         plan = prepared(folder / f"results-{shape}", table, modality, count, entry, args.threads)
         seen = in_turns(
             {
-                "bare model": lambda: count / bare("pictures", folder / shape, count, batch, args),
-                "sampan": lambda: count / extracted(plan, "image.it", args, report, f"ViT {shape}"),
+                "bare model": partial(
+                    rate, count, bare, "pictures", folder / shape, count, batch, args
+                ),
+                "sampan": partial(
+                    rate, count, extracted, plan, "image.it", args, report, f"ViT {shape}"
+                ),
             },
             args.repeats,
         )
@@ -126,9 +133,7 @@ def audio(folder: Path, args: argparse.Namespace) -> Report:
     jobs.write_table(table, "file", [f"clips/{name}" for name in names])
     modality = {"kind": "audio", "column": "file", "store": False}
     modality |= {"seconds": sounds.SECONDS, "rate_hz": sounds.RATE_HZ}
-    plan = prepared(
-        folder / "results", table, modality, count, {"kind": "logmel"}, args.threads
-    )
+    plan = prepared(folder / "results", table, modality, count, {"kind": "logmel"}, args.threads)
     report = Report()
     seen = in_turns(
         {
@@ -187,6 +192,10 @@ def bare(what: str, folder: Path, rows: int, batch: int, args: argparse.Namespac
     return seconds
 
 
+def rate(rows: int, work: Callable[..., float], *given: Any) -> float:
+    return rows / work(*given)
+
+
 def rates(what: str, unit: str, seen: dict[str, list[float]]) -> dict[str, float]:
     return {
         f"{what}, {name}, {unit}": round(statistics.median(found), 1)
@@ -194,11 +203,5 @@ def rates(what: str, unit: str, seen: dict[str, list[float]]) -> dict[str, float
     }
 
 
-PARTS: tuple[str, ...] = ("image", "text", "audio")
-Measure = Callable[[Path, argparse.Namespace], Report]
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    arguments(parser)
-    parser.add_argument("only", nargs="*", choices=[*PARTS, []], default=[])
-    goals.show(measure(parser.parse_args()))
+    goals.main(__doc__, arguments, measure)

@@ -1,5 +1,6 @@
 """What a benchmark found beside its goal, as a table and as JSON."""
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -122,6 +123,19 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def main(
+    text: str | None,
+    arguments: Callable[[argparse.ArgumentParser], None],
+    measure: Callable[[argparse.Namespace], Report],
+) -> None:
+    """A benchmark by itself: its flags, its table, and `--out` for all of it as JSON."""
+    parser = argparse.ArgumentParser(description=(text or "").strip().split("\n\n")[0])
+    arguments(parser)
+    parser.add_argument("--out", type=Path, help="write everything there as JSON")
+    args = parser.parse_args()
+    show(measure(args), args.out)
 
 
 def show(report: Report, out: Path | None = None) -> None:

@@ -48,7 +48,7 @@ def index(plan: Plan, dataset: str) -> None:
 def stage_command(
     plan: Plan, verb: str, dataset: str, name: str, *, threads: int, memory_mb: int = 20_000
 ) -> list[str]:
-    """The one job of a stage of one partition: `preprocess` of a modality, `extract` of features."""
+    """The one job of a stage: `preprocess` of a modality, `extract` of features."""
     stages = plan.preprocessed if verb == "preprocess" else plan.features
     spec = getattr(plan, f"{verb}_spec")(dataset, name)
     receipt = plan.results / stages[dataset, name].folder / "receipts/part-00000.json"
@@ -64,7 +64,7 @@ def write_table(path: Path, column: str, cells: list[str]) -> None:
 def one_partition(
     results: Path, table: Path, modality: dict[str, Any], rows: int, **more: Any
 ) -> dict[str, Any]:
-    """A config of the dataset `rows`, whose one partition holds them all; `more` is the dataset's."""
+    """A config of the dataset `rows`, all in one partition; `more` is the dataset's."""
     capacity = 1 << max(6, (rows - 1).bit_length())
     dataset = {
         "source": [{"kind": "table", "path": str(table), "key": "id"}],

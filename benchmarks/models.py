@@ -76,7 +76,7 @@ def word(number: int) -> str:
 
 
 def captions(count: int) -> list[str]:
-    """Of 3 to 60 words, 11 in the mean, as captions from the web are; frequent words are frequent."""
+    """Of 3 to 60 words, 11 in the mean, some words far more often than others, as on the web."""
     random = np.random.default_rng(0)
     words = np.array([word(number) for number in range(WORDS)])
     lengths = np.clip(random.lognormal(np.log(9.5), 0.55, count), 3, 60).astype(int)

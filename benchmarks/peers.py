@@ -74,7 +74,7 @@ def _bare() -> Any:
 
 
 def by_pillow(data: bytes) -> np.ndarray:
-    """Drafted at twice the size or more, bicubic, the middle: what careful users of Pillow write."""
+    """Drafted at twice the size or more, bicubic, the middle: what careful users write."""
     import PIL.Image
 
     image = PIL.Image.open(io.BytesIO(data))

@@ -177,6 +177,4 @@ def quality(files: list[Path]) -> list[float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    arguments(parser)
-    goals.show(measure(parser.parse_args()))
+    goals.main(__doc__, arguments, measure)

@@ -8,7 +8,6 @@ the same for zarr-python and zarrs. Nobody calls fsync. Everything stays in the 
 """
 
 import argparse
-import os
 import shutil
 import statistics
 import tempfile
@@ -223,7 +222,4 @@ def webdataset_batches(tars: Path, rows: int) -> float:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    arguments(parser)
-    goals.show(measure(parser.parse_args()))
+    goals.main(__doc__, arguments, measure)
