@@ -1,5 +1,7 @@
+import mmap
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import google_crc32c
@@ -10,15 +12,21 @@ from hypothesis import strategies as st
 
 from sampan.errors import StorageError
 from sampan.plugins import ArraySpec
+from sampan.store import read
 from sampan.store.layout import ArrayLayout
-from sampan.store.read import MAPS_KEPT, Reader
+from sampan.store.read import Reader
 from sampan.store.shard import ShardWriter
+from sampan.store.window import place_bytes
 
 LAYOUT = ArrayLayout(spec=ArraySpec(("x",), (3,), "int16"), rows_per_chunk=4, rows_per_shard=16)
+PAGE = ArraySpec(("x",), (mmap.PAGESIZE // 2,), "int16")
+"""Shards of such rows end with a page of memory, and lie without gaps."""
+WITHOUT_GAPS = ArrayLayout(spec=PAGE, rows_per_chunk=1, rows_per_shard=2)
 
 
 def stored(folder, layout, rows):
-    values = np.arange(rows * 3, dtype="int16").reshape(rows, 3)
+    row = layout.spec.shape[0]
+    values = np.arange(rows * row).astype("int16").reshape(rows, row)
     for shard in range(-(-rows // layout.rows_per_shard)):
         start = shard * layout.rows_per_shard
         with ShardWriter(folder / layout.shard_file(shard), layout) as writer:
@@ -35,20 +43,87 @@ def arrays_and_rows(draw):
     taken = draw(st.lists(st.integers(0, rows - 1), max_size=40))
     first = draw(st.integers(0, rows))
     stop = draw(st.integers(first, rows))
-    return chunk, shard, rows, taken, first, stop
+    spec = draw(st.sampled_from([LAYOUT.spec, PAGE]))
+    layout = ArrayLayout(spec=spec, rows_per_chunk=chunk, rows_per_shard=shard)
+    return layout, rows, taken, first, stop
 
 
 @settings(max_examples=60, deadline=None)
 @given(arrays_and_rows())
 def test_rows_and_take_are_those_of_numpy(drawn):
-    chunk, shard, rows, taken, first, stop = drawn
-    layout = ArrayLayout(spec=LAYOUT.spec, rows_per_chunk=chunk, rows_per_shard=shard)
+    layout, rows, taken, first, stop = drawn
     with tempfile.TemporaryDirectory() as name:
         values = stored(Path(name), layout, rows)
         reader = Reader(Path(name), layout)
 
         np.testing.assert_array_equal(reader.rows(first, stop), values[first:stop])
         np.testing.assert_array_equal(reader.take(np.array(taken, np.int64)), values[taken])
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, WITHOUT_GAPS])
+def test_rows_are_taken_into_memory_that_is_given(layout, tmp_path):
+    values = stored(tmp_path, layout, 40)
+    taken = np.array([39, 0, 17, 17, 38, 1])
+    out = np.zeros((6, *layout.spec.shape), layout.spec.dtype)
+
+    found = Reader(tmp_path, layout).take(taken, out)
+
+    assert found is out
+    np.testing.assert_array_equal(out, values[taken])
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, WITHOUT_GAPS])
+def test_rows_read_in_any_order_stay_what_they_were_while_others_are_opened(layout, tmp_path):
+    size = layout.rows_per_shard
+    values = stored(tmp_path, layout, 20 * size)
+    reader = Reader(tmp_path, layout)
+
+    found = {s: reader.rows(s * size, (s + 1) * size) for s in (7, 9, 8, 19, 3, 0, 12, 7)}
+
+    for shard, rows in found.items():
+        np.testing.assert_array_equal(rows, values[shard * size : (shard + 1) * size])
+
+
+def test_rows_of_shards_without_gaps_between_them_are_a_view(tmp_path):
+    values = stored(tmp_path, WITHOUT_GAPS, 9)
+
+    found = Reader(tmp_path, WITHOUT_GAPS).rows(1, 9)
+
+    np.testing.assert_array_equal(found, values[1:])
+    assert not found.flags.writeable
+    assert not found.flags.owndata
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, WITHOUT_GAPS])
+def test_rows_too_far_apart_for_one_window_are_taken_one_by_one(layout, tmp_path, monkeypatch):
+    values = stored(tmp_path, layout, 20 * layout.rows_per_shard)
+    monkeypatch.setattr(read, "WINDOW_BYTES", 3 * place_bytes(layout))
+    taken = np.random.default_rng(0).integers(len(values), size=50)
+
+    found = Reader(tmp_path, layout).take(taken)
+
+    np.testing.assert_array_equal(found, values[taken])
+
+
+def test_addresses_that_cannot_be_had_are_an_error(tmp_path, monkeypatch):
+    stored(tmp_path, WITHOUT_GAPS, 2)
+    monkeypatch.setattr(read, "WINDOW_BYTES", 2**60)
+
+    with pytest.raises(StorageError, match="bytes of addresses cannot be had: Cannot allocate"):
+        Reader(tmp_path, WITHOUT_GAPS).take(np.array([0, 2**36]))
+
+
+def test_threads_may_take_rows_at_once(tmp_path):
+    values = stored(tmp_path, WITHOUT_GAPS, 120)
+    reader = Reader(tmp_path, WITHOUT_GAPS)
+    generator = np.random.default_rng(0)
+    taken = [generator.integers(end, size=20) for end in range(3, 120)]
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(reader.take, taken))
+
+    for rows, batch in zip(taken, found, strict=True):
+        np.testing.assert_array_equal(batch, values[rows])
 
 
 def test_rows_within_one_shard_are_a_view_that_cannot_be_written_to(tmp_path):
@@ -84,8 +159,9 @@ def truncate(path):
 
 DAMAGES = {
     "is missing": Path.unlink,
-    "cannot be read": lambda path: path.write_bytes(b""),
-    "too few for its index": lambda path: path.write_bytes(b"12"),
+    "cannot be read: Is a directory": lambda path: (path.unlink(), path.mkdir()),
+    "has 0 bytes, too few for its index": lambda path: path.write_bytes(b""),
+    "has 2 bytes, too few": lambda path: path.write_bytes(b"12"),
     "its index is damaged": truncate,
     r"its index is damaged; run: sampan verify": lambda path: flip(path, -20),
     "index is damaged": lambda path: flip(path, -1),
@@ -128,11 +204,12 @@ def test_an_index_that_points_outside_of_the_file_is_an_error(tmp_path):
         Reader(tmp_path, wide).rows(0, 8)
 
 
-def test_no_more_maps_are_kept_than_a_process_may_have(tmp_path):
-    layout = ArrayLayout(spec=LAYOUT.spec, rows_per_chunk=1, rows_per_shard=1)
-    values = stored(tmp_path, layout, MAPS_KEPT + 10)
-    reader = Reader(tmp_path, layout)
+def test_no_more_maps_are_kept_than_a_process_may_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(read, "MAPS_KEPT", 5)
+    values = stored(tmp_path, WITHOUT_GAPS, 80)
+    reader = Reader(tmp_path, WITHOUT_GAPS)
 
-    np.testing.assert_array_equal(reader.rows(0, len(values)), values)
-    np.testing.assert_array_equal(reader.rows(0, 1), values[:1])
-    assert len(reader._shards) == MAPS_KEPT
+    for row in range(80):
+        np.testing.assert_array_equal(reader.take(np.array([row]))[0], values[row])
+
+        assert Path("/proc/self/maps").read_text().count(f"{tmp_path}/") <= 5

@@ -62,6 +62,18 @@ def test_a_finished_run_trains_no_more(tmp_path):
     assert again.history == first.history
 
 
+def test_features_stored_as_float16_train_as_the_same_numbers_in_float32(tmp_path):
+    short = {name: stored.array.astype("f2") for name, stored in synthetic.features().items()}
+    halves = {name: ArrayFeatures(array=array) for name, array in short.items()}
+    singles = {name: ArrayFeatures(array=array.astype("f4")) for name, array in short.items()}
+
+    trained = synthetic.run(tmp_path / "a", "align", features=halves)
+
+    same = synthetic.run(tmp_path / "b", "align", features=singles)
+    assert trained.trace.tolist() == same.trace.tolist()
+    assert all(torch.equal(weights(same)[n], value) for n, value in weights(trained).items())
+
+
 def test_separable_classes_are_learnt(tmp_path):
     trained = synthetic.run(tmp_path, "classify", changes={"epochs": 20})
 

@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from sampan.training.sampling import batch, batch_sizes, derived_seed, num_batches, shuffled
+from sampan.training import sampling
+from sampan.training.sampling import (
+    batch,
+    batch_sizes,
+    batches,
+    derived_seed,
+    num_batches,
+    shuffled,
+)
 
 
 @settings(deadline=None, max_examples=60)
@@ -34,6 +42,40 @@ def test_batches_cover_the_rows_once_and_differ_by_one_row_at_most(size, batch_s
     assert sizes == batch_sizes(size, batch_size)
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 40])
+def test_the_shares_of_any_number_of_ranks_one_after_another_are_the_batches(ranks):
+    rows = np.arange(100) * 3
+    how = {"batch_size": 32, "seed": 7}
+
+    shares = [list(batches(rows, range(9), **how, rank=rank, ranks=ranks)) for rank in range(ranks)]
+
+    for number, parts in enumerate(zip(*shares, strict=True)):
+        epoch, within = divmod(number, 4)
+        assert np.concatenate(parts).tolist() == batch(rows, within, **how, epoch=epoch).tolist()
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=st.integers(1, 500), batch_size=st.integers(1, 60), first=st.integers(0, 40))
+def test_a_restart_begins_at_any_batch(size, batch_size, first):
+    rows = np.arange(size)
+    whole = list(batches(rows, range(60), batch_size=batch_size, seed=1))
+
+    rest = list(batches(rows, range(first, 60), batch_size=batch_size, seed=1))
+
+    assert [found.tolist() for found in rest] == [found.tolist() for found in whole[first:]]
+
+
+def test_batches_are_the_same_however_many_are_worked_out_together(monkeypatch):
+    rows = np.arange(1000)
+    whole = list(batches(rows, range(300), batch_size=10, seed=1))
+    monkeypatch.setattr(sampling, "COUNTERS", 35)
+
+    found = list(batches(rows, range(300), batch_size=10, seed=1))
+
+    assert [some.tolist() for some in found] == [some.tolist() for some in whole]
 
 
 def test_any_counter_can_be_asked_alone():

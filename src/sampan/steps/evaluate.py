@@ -27,6 +27,8 @@ from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
 
 NEAREST = 5
+ROWS_AHEAD = 4096
+"""More than prediction holds at a time."""
 PACKAGES = ("numpy", "torch", "transformers", "scikit-image", "scikit-learn", "zarr", "snakemake")
 
 
@@ -42,11 +44,15 @@ def run(args: argparse.Namespace) -> None:
 def evaluate(spec: dict[str, Any], results: Path, grant: Grant) -> None:
     """Write the predictions, the metrics and the card of a trained model."""
     samples = Samples(spec, results)
-    grant.need(samples.memory_mb(), f"evaluate {samples.stage.variant}")
     roles = _roles_of(samples)
     test = np.flatnonzero(roles == "test").astype(np.int64)
+    supervised = samples.settings.task in ("classify", "regress")
+    grant.need(
+        samples.memory_mb(min(len(test), ROWS_AHEAD) if supervised else len(test)),
+        f"evaluate {samples.stage.variant}",
+    )
     columns: dict[str, Any] = {"row": test, "key": list(samples.keys[test])}
-    if samples.settings.task in ("classify", "regress"):
+    if supervised:
         found, predicted, extra = _supervised(samples, test, grant)
     else:
         found, predicted, extra = _retrieval(samples, test, grant)
@@ -127,7 +133,8 @@ def _retrieval(
         found = embeddings(model, samples.features, test, threads=grant.threads)
     else:
         found = {
-            name.partition(".")[0]: samples.features[name].take(test) for name in settings.inputs
+            name.partition(".")[0]: samples.features[name].take(test).astype(np.float32)
+            for name in settings.inputs
         }
     measured = retrieval.retrieval_metrics(
         found, contents, resamples=settings.bootstrap, seed=settings.seed

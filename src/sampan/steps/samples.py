@@ -21,31 +21,21 @@ from sampan.store.read import Reader
 from sampan.store.splits import check_split, split_of
 from sampan.training.roles import Roles, assign
 
-IN_MEMORY_BYTES = 2**30
 ROW_BYTES = 1024
 """Of a row's key, group, label, split, reason and digests, as Python objects."""
 
 
 class StoredFeatures:
-    """One encoder's embeddings of all rows, held in memory where they are below 1 GiB."""
+    """One encoder's embeddings of all rows, read from the shards when they are asked for."""
 
     def __init__(self, stage: Committed, rows: int) -> None:
         self._reader: Reader = stage.reader()
-        self._committed = min(stage.rows, rows)
         self.rows = rows
         self.dimensions = self._reader.layout.spec.shape[0]
-        self._held = self._reader.rows(0, self._committed) if held_bytes(stage) else None
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(sample) row numbers → (sample, embedding)."""
-        found = self._reader.take(rows) if self._held is None else self._held[rows]
-        return found.astype(np.float32)
-
-
-def held_bytes(stage: Committed) -> int:
-    """Memory that a stage's features take; 0 where they are read from storage when needed."""
-    found = stage.rows * stage.reader().layout.row_bytes
-    return found if found < IN_MEMORY_BYTES else 0
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """(sample) row numbers → (sample, embedding) as stored, as a new array or in `out`."""
+        return self._reader.take(rows, out)
 
 
 class Samples:
@@ -84,9 +74,10 @@ class Samples:
     def rows(self) -> int:
         return self.index.rows
 
-    def memory_mb(self) -> int:
-        """What a job that works on all samples needs, in MB."""
-        held = sum(map(held_bytes, self.stages.values())) + ROW_BYTES * self.rows
+    def memory_mb(self, rows_at_once: int) -> int:
+        """What a job needs that has so many rows' features in memory at a time, in MB."""
+        features = sum(4 * stored.dimensions for stored in self.features.values())
+        held = features * rows_at_once + ROW_BYTES * self.rows
         return MASTER_MB + WORKER_MB + -(-held // 2**20)
 
     @cached_property

@@ -50,9 +50,11 @@ def train(
     Write the model, who served for what, and the history; `StoppedEarly` where it was asked to.
     """
     samples = Samples(spec, results)
-    grant.need(samples.memory_mb(), f"train {samples.stage.variant}")
-    roles = samples.roles()
     trains = samples.settings.task != "retrieve"
+    grant.need(
+        samples.memory_mb(_rows_ahead(samples) if trains else 0), f"train {samples.stage.variant}"
+    )
+    roles = samples.roles()
     roles.require(*(("train", "validation", "test") if trains else ("test",)))
     job.log.info("train %s: %s", samples.stage.variant, roles.counts())
     if trains:
@@ -61,6 +63,13 @@ def train(
         _write_empty(samples.folder / "model.safetensors", spec)
         write_json(samples.folder / "history.json", {"epochs": [], "best_epoch": 0, "metric": ""})
     _write_samples(samples, roles)
+
+
+def _rows_ahead(samples: Samples) -> int:
+    """Rows of the batches that two feeds hold: training's waits while validation's runs."""
+    from sampan.training.feed import AHEAD
+
+    return 2 * (AHEAD + 1) * int(samples.settings.batch_size)
 
 
 def _train(

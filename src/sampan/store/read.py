@@ -7,8 +7,8 @@ rows asked for is a `StorageError`, never fill values. Only for arrays that samp
 chunks, one along each axis but `sample`.
 """
 
-import mmap
-from collections import OrderedDict
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,101 +19,164 @@ from numpy.typing import NDArray
 from sampan.errors import StorageError
 from sampan.store.layout import ArrayLayout
 from sampan.store.shard import MISSING
+from sampan.store.window import Window, place_bytes
 
-MAPS_KEPT = 256
+MAPS_KEPT = 8192
+"""Shards of an array; Linux grants a process 65,530 maps."""
+WINDOW_BYTES = 2**44
+"""Of addresses for an array; a process has 2^47."""
 
 
 class Reader:
-    """Rows of one array, from the shards in `folder`."""
+    """Rows of one array, from the shards in `folder`; for any number of threads at once."""
 
     def __init__(self, folder: Path, layout: ArrayLayout) -> None:
         self._folder = folder
         self._layout = layout
-        self._shards: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._place = place_bytes(layout)
+        self._window: Window | None = None
+        self._lock = threading.Lock()
 
     @property
     def layout(self) -> ArrayLayout:
         return self._layout
 
     def rows(self, first: int, stop: int) -> NDArray[Any]:
-        """Rows [first, stop): a read-only view where they lie in one shard, else a copy."""
+        """Rows [first, stop): a read-only view where shards lie without gaps, else a copy."""
         assert 0 <= first <= stop, (first, stop)
+        if first == stop:
+            return self._empty(0)
         size = self._layout.rows_per_shard
-        pieces = []
-        while first < stop:
-            shard, start = divmod(first, size)
-            end = min(stop - shard * size, size)
-            pieces.append(self._held(shard, end)[start:end])
-            first += end - start
-        return pieces[0] if len(pieces) == 1 else np.concatenate([self._empty(), *pieces])
+        shards = range(first // size, -(-stop // size))
+        numbers = np.arange(shards.start, shards.stop)
+        window = self._opened(shards, numbers, np.minimum(stop - numbers * size, size) - 1)
+        if window.rows is not None:
+            return window.rows[first - window.first * size : stop - window.first * size]
+        pieces = [
+            window.shards[shard - window.first, max(0, first - shard * size) : stop - shard * size]
+            for shard in shards
+        ]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Rows in the order asked for, as a new array."""
-        assert not np.any(rows < 0), rows.min()
-        out = np.empty((len(rows), *self._layout.spec.shape), self._layout.spec.dtype)
-        shards, offsets = np.divmod(rows, self._layout.rows_per_shard)
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            out[here] = self._held(int(shard), int(offsets[here].max()) + 1)[offsets[here]]
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Rows in the order asked for, as a new array, or in `out`, which has their shape."""
+        # Not `torch.empty`, which takes twice as long to fill: numpy asks for large pages.
+        found = self._empty(len(rows)) if out is None else out
+        assert found.shape == (len(rows), *self._layout.spec.shape), (found.shape, len(rows))
+        assert found.dtype == np.dtype(self._layout.spec.dtype), (found.dtype, self._layout.spec)
+        if not len(rows):
+            return found
+        size = self._layout.rows_per_shard
+        numbers, offsets = np.divmod(rows, size)
+        shards = range(int(numbers.min()), int(numbers.max()) + 1)
+        assert shards.start >= 0, rows.min()
+        if not self._fits(shards):
+            for position, row in enumerate(rows.tolist()):
+                found[position] = self.rows(row, row + 1)[0]
+            return found
+        window = self._opened(shards, numbers, offsets)
+        if window.rows is not None:
+            # No row is outside; with "raise", numpy would fill a copy of `found` first.
+            return np.take(window.rows, rows - window.first * size, axis=0, out=found, mode="clip")
+        gathered: NDArray[Any] = window.shards[numbers - window.first, offsets]
+        if out is None:
+            return gathered
+        out[...] = gathered
         return out
 
-    def shard(self, number: int) -> NDArray[Any]:
-        """All rows of a shard that are stored, as a view of its memory map where possible."""
-        if number in self._shards:
-            self._shards.move_to_end(number)
-            return self._shards[number]
-        self._shards[number] = found = self._open(number)
-        if len(self._shards) > MAPS_KEPT:
-            self._shards.popitem(last=False)
-        return found
+    def _empty(self, rows: int) -> NDArray[Any]:
+        return np.empty((rows, *self._layout.spec.shape), self._layout.spec.dtype)
 
-    def _held(self, number: int, rows: int) -> NDArray[Any]:
-        """A shard that holds `rows` rows at least."""
-        found = self.shard(number)
-        if len(found) < rows:
-            path = self._folder / self._layout.shard_file(number)
-            raise StorageError(f"{path}: holds {len(found):,} rows; {rows:,} are needed")
-        return found
+    def _fits(self, shards: range) -> bool:
+        return len(shards) * self._place <= WINDOW_BYTES
 
-    def _empty(self) -> NDArray[Any]:
-        return np.empty((0, *self._layout.spec.shape), self._layout.spec.dtype)
+    # Windows ----------------------------------------------------------------------------------
 
-    def _open(self, number: int) -> NDArray[Any]:
-        path = self._folder / self._layout.shard_file(number)
+    def _opened(
+        self, shards: range, numbers: NDArray[np.int64], offsets: NDArray[np.int64]
+    ) -> Window:
+        """A window in which the shards `numbers`, all of `shards`, hold the rows at `offsets`."""
+        window = self._window
+        if window is None or not _holds(window, shards, numbers, offsets):
+            with self._lock:
+                window = self._window = self._reaching(shards)
+                missing = offsets >= window.stored[numbers - window.first]
+                wanted, places = np.unique(numbers[missing], return_inverse=True)
+                rows = np.zeros(len(wanted), np.int64)
+                np.maximum.at(rows, places, offsets[missing] + 1)
+                for shard, least in zip(wanted.tolist(), rows.tolist(), strict=True):
+                    self._open(window, shard, least)
+        return window
+
+    def _reaching(self, shards: range) -> Window:
+        """The window, or a new one where it does not reach so far or has maps enough."""
+        old = self._window
+        if old is None:
+            return self._reserved(shards)
+        below, above = shards.start < old.first, shards.stop > old.stop
+        if not below and not above and old.maps < MAPS_KEPT:
+            return old
+        # Twice as wide, so that a reader which goes on and on opens few shards anew.
+        width = 2 * (old.stop - old.first)
+        wide = range(
+            min(shards.start, max(0, old.stop - width)) if below else old.first,
+            max(shards.stop, old.first + width) if above else old.stop,
+        )
+        return self._reserved(wide if self._fits(wide) else shards)
+
+    def _reserved(self, shards: range) -> Window:
         try:
-            with path.open("rb") as file:
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return Window(self._layout, shards)
+        except OSError as fault:
+            size = len(shards) * self._place
+            raise StorageError(
+                f"{self._folder}: {size:,} bytes of addresses cannot be had: {fault.strerror}; "
+                "they take no memory: raise the limit (ulimit -v)"
+            ) from fault
+
+    def _open(self, window: Window, shard: int, rows: int) -> None:
+        """Bring a shard that holds `rows` rows at least into the window."""
+        path = self._folder / self._layout.shard_file(shard)
+        nbytes = self._layout.rows_per_chunk * self._layout.row_bytes
+        try:
+            with path.open("rb", buffering=0) as file:
+                chunks = self._chunks(path, file.fileno())
+                held = len(chunks) * self._layout.rows_per_chunk
+                if held < rows:
+                    raise StorageError(f"{path}: holds {held:,} rows; {rows:,} are needed")
+                if chunks == [number * nbytes for number in range(len(chunks))]:
+                    window.map(shard, file.fileno(), held)
+                else:
+                    data = [os.pread(file.fileno(), nbytes, offset) for offset in chunks]
+                    window.copy(shard, b"".join(data))
         except FileNotFoundError:
             raise StorageError(f"{path}: is missing; run: sampan verify --repair") from None
-        except (OSError, ValueError) as fault:
-            raise StorageError(f"{path}: cannot be read: {fault}") from fault
-        chunks = self._chunks(path, data)
-        nbytes = self._layout.rows_per_chunk * self._layout.row_bytes
-        contiguous = all(offset == i * nbytes for i, offset in enumerate(chunks))
-        whole = memoryview(data)
-        if contiguous:
-            raw = np.frombuffer(whole[: len(chunks) * nbytes], self._layout.spec.dtype)
-        else:
-            raw = np.frombuffer(
-                b"".join(whole[offset : offset + nbytes] for offset in chunks),
-                self._layout.spec.dtype,
-            )
-        return raw.reshape(-1, *self._layout.spec.shape)
+        except OSError as fault:
+            raise StorageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
 
-    def _chunks(self, path: Path, data: mmap.mmap) -> list[int]:
+    def _chunks(self, path: Path, descriptor: int) -> list[int]:
         """Offsets of a shard's leading stored chunks, checked."""
-        size = 16 * self._layout.chunks_per_shard
-        if len(data) < size + 4:
-            raise StorageError(f"{path}: has {len(data):,} bytes, too few for its index")
-        index, checksum = data[-size - 4 : -4], data[-4:]
-        if google_crc32c.value(index).to_bytes(4, "little") != checksum:
+        size = 16 * self._layout.chunks_per_shard + 4
+        total = os.fstat(descriptor).st_size
+        if total < size:
+            raise StorageError(f"{path}: has {total:,} bytes, too few for its index")
+        tail = os.pread(descriptor, size, total - size)
+        if google_crc32c.value(tail[:-4]).to_bytes(4, "little") != tail[-4:]:
             raise StorageError(f"{path}: its index is damaged; run: sampan verify --repair")
         nbytes = self._layout.rows_per_chunk * self._layout.row_bytes
         offsets = []
-        for offset, length in np.frombuffer(index, "<u8").reshape(-1, 2).tolist():
+        for offset, length in np.frombuffer(tail[:-4], "<u8").reshape(-1, 2).tolist():
             if offset == MISSING:
                 break
-            if length != nbytes or offset + length > len(data) - size - 4:
+            if length != nbytes or offset + length > total - size:
                 raise StorageError(f"{path}: its index points outside of the file")
             offsets.append(offset)
         return offsets
+
+
+def _holds(
+    window: Window, shards: range, numbers: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> bool:
+    if shards.start < window.first or shards.stop > window.stop:
+        return False
+    return bool((offsets < window.stored[numbers - window.first]).all())

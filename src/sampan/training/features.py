@@ -1,7 +1,7 @@
 """What training asks of stored features."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ class Features(Protocol):
         """Rows of the dataset, valid or not."""
         ...
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(sample) row numbers, in any order → (sample, embedding)."""
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """
+        (sample) row numbers, in any order → (sample, embedding) of the float type they are stored
+        in, as a new array, or in `out`.
+        """
         ...
 
 
@@ -39,5 +42,5 @@ class ArrayFeatures:
     def rows(self) -> int:
         return int(self.array.shape[0])
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.array[rows].astype(np.float32, copy=False)
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        return np.take(self.array, rows, axis=0, out=out)

@@ -40,7 +40,8 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.from_numpy(learnt.deviation.copy()))
 
     def forward(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.deviation
+        # Here, as numpy takes 20 times as long from float16 as torch.
+        return (values.float() - self.mean) / self.deviation
 
 
 class Tower(nn.Module):

@@ -81,16 +81,18 @@ def train(
         if saved:
             log(f"goes on after step {run.step:,} of {run.steps:,}")
         started = time.monotonic()
-        while not run.finished:
-            if stop():
-                checkpoints.save(run.checkpoint())
-                return Stopped(step=run.step, steps=run.steps)
-            line = run.advance()
-            if line or (checkpoint_steps and run.step % checkpoint_steps == 0):
-                checkpoints.save(run.checkpoint())
-            if line:
-                log(_describe(line, run, time.monotonic() - started))
-                started = time.monotonic()
+        with run.feed() as feed:
+            batches = iter(feed)
+            while not run.finished:
+                if stop():
+                    checkpoints.save(run.checkpoint())
+                    return Stopped(step=run.step, steps=run.steps)
+                line = run.advance(*next(batches))
+                if line or (checkpoint_steps and run.step % checkpoint_steps == 0):
+                    checkpoints.save(run.checkpoint())
+                if line:
+                    log(_describe(line, run, time.monotonic() - started))
+                    started = time.monotonic()
         return _result(run, targets)
 
 

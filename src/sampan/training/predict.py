@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sampan.training.features import Features
+from sampan.training.feed import Feed
 from sampan.training.model import Model
 from sampan.training.reproducible import reproducible
 
@@ -70,10 +71,8 @@ def _batches(
 ) -> Iterator[NDArray[np.float32]]:
     with reproducible(threads=threads, device=device):
         network = model.network.to(device)
-        for first in range(0, len(rows), BATCH):
-            taken = rows[first : first + BATCH]
-            inputs = {
-                name: torch.from_numpy(features[name].take(taken)).to(device)
-                for name in model.settings.inputs
-            }
-            yield finish(network(inputs, None)).cpu().numpy()
+        used = {name: features[name] for name in model.settings.inputs}
+        cut = (rows[first : first + BATCH] for first in range(0, len(rows), BATCH))
+        with Feed(used, cut, device=device) as feed:
+            for _, inputs in feed:
+                yield finish(network(inputs, None)).cpu().numpy()

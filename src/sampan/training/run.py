@@ -12,7 +12,8 @@ from sampan.errors import DataError
 from sampan.training import sampling
 from sampan.training.checkpoint import Checkpoint
 from sampan.training.features import Features
-from sampan.training.heads import AlignHead
+from sampan.training.feed import Feed
+from sampan.training.heads import AlignHead, Inputs
 from sampan.training.model import blank_network
 from sampan.training.schedule import learning_rate, optimiser
 from sampan.training.standardise import learn_standardisation
@@ -86,17 +87,20 @@ class Run:
         patience = self.settings.stop_after_epochs
         return self.step == self.steps or len(self.history) - self.best_epoch >= patience
 
-    def advance(self) -> Epoch | None:
-        """One step; the history's new line where it was an epoch's last."""
+    def feed(self) -> Feed:
+        """The batches of the steps that are left."""
+        return self._feed(self.train_rows, range(self.step, self.steps))
+
+    def advance(self, rows: NDArray[np.int64], inputs: Inputs) -> Epoch | None:
+        """One step on the next batch; the history's new line where it was an epoch's last."""
         epoch, number = divmod(self.step, self.batches)
-        rows = self._batch(self.train_rows, number, epoch)
         rate = self._rate(self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         dropout = torch.Generator(self.device).manual_seed(
             sampling.derived_seed(self.settings.seed, "dropout", self.step)
         )
-        loss = self.task(self.network, self._inputs(rows), rows, dropout).loss
+        loss = self.task(self.network, inputs, rows, dropout).loss
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch's
         self.optimiser.step()
@@ -130,12 +134,13 @@ class Run:
     def _validate(self) -> tuple[float, float]:
         """Means over all validation samples, in batches of a fixed, shuffled order."""
         total = np.zeros(2)
-        size = self.settings.batch_size
-        for number in range(sampling.num_batches(len(self.validation_rows), size)):
-            rows = self._batch(self.validation_rows, number, 0)
-            found = self.task(self.network, self._inputs(rows), rows, None)
-            total += len(rows) * np.array([found.loss.item(), found.metric.item()])
-        loss, metric = total / len(self.validation_rows)
+        rows = self.validation_rows
+        numbers = range(sampling.num_batches(len(rows), self.settings.batch_size))
+        with self._feed(rows, numbers) as feed:
+            for taken, inputs in feed:
+                found = self.task(self.network, inputs, taken, None)
+                total += len(taken) * np.array([found.loss.item(), found.metric.item()])
+        loss, metric = total / len(rows)
         if not np.isfinite(loss):
             raise DataError(
                 f"the validation loss is {loss}: features of validation samples that are marked "
@@ -143,11 +148,12 @@ class Run:
             )
         return float(loss), float(metric)
 
-    def _batch(self, rows: NDArray[np.int64], number: int, epoch: int) -> NDArray[np.int64]:
+    def _feed(self, rows: NDArray[np.int64], numbers: range) -> Feed:
         settings = self.settings
-        return sampling.batch(
-            rows, number, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch
+        batches = sampling.batches(
+            rows, numbers, batch_size=settings.batch_size, seed=settings.seed
         )
+        return Feed(self.features, batches, device=self.device)
 
     def _rate(self, step: int) -> float:
         settings = self.settings
@@ -157,12 +163,6 @@ class Run:
             warmup_fraction=settings.warmup_fraction,
             peak=settings.learning_rate,
         )
-
-    def _inputs(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        return {
-            name: torch.from_numpy(stored.take(rows)).to(self.device)
-            for name, stored in self.features.items()
-        }
 
     def _fresh(self) -> torch.nn.Module:
         learnt = {

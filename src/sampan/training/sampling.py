@@ -9,12 +9,15 @@ secret. Any worker or rank finds its samples from its counters alone, and a rest
 than the step.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS = 8
+COUNTERS = 8192
+"""Whose positions are worked out at a time."""
 STREAMS = ("order", "weights", "dropout")
 
 _MASK = 2**64 - 1
@@ -73,23 +76,64 @@ def num_batches(size: int, batch_size: int) -> int:
 
 
 def batch(
-    rows: NDArray[np.int64], number: int, *, batch_size: int, seed: int, epoch: int
+    rows: NDArray[np.int64],
+    number: int,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> NDArray[np.int64]:
     """
-    The rows of one batch of an epoch.
+    The rows of one batch of an epoch, or the share of one of several ranks.
 
     The epoch is cut into batches whose sizes differ by one at most, none above `batch_size`: a
-    contrastive loss depends on the size, so no small remainder is left for the end.
+    contrastive loss depends on the size, so no small remainder is left for the end. A batch is cut
+    among the ranks in the same way; their shares one after another are the batch, whatever their
+    number.
     """
-    size = len(rows)
-    first, end = _bounds(size, number, batch_size)
-    return rows[shuffled(np.arange(first, end), size=size, seed=seed, epoch=epoch)]
+    share = _share(len(rows), number, batch_size, rank, ranks)
+    return rows[shuffled(share, size=len(rows), seed=seed, epoch=epoch)]
+
+
+def batches(
+    rows: NDArray[np.int64],
+    numbers: range,
+    *,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Iterator[NDArray[np.int64]]:
+    """
+    Batches of a run, whose numbers go on from epoch to epoch: a restart begins at any.
+
+    Each is that of `batch`; the order of some is worked out together, which is quicker.
+    """
+    epoch_batches, together = num_batches(len(rows), batch_size), -(-COUNTERS // batch_size)
+    while numbers:
+        epoch, first = divmod(numbers[0], epoch_batches)
+        count = min(len(numbers), together, epoch_batches - first)
+        shares = [
+            _share(len(rows), first + offset, batch_size, rank, ranks) for offset in range(count)
+        ]
+        order = shuffled(np.concatenate(shares), size=len(rows), seed=seed, epoch=epoch)
+        yield from np.split(rows[order], np.cumsum([len(share) for share in shares[:-1]]))
+        numbers = numbers[count:]
 
 
 def batch_sizes(size: int, batch_size: int) -> list[int]:
     """Samples of each batch of an epoch."""
     bounds = (_bounds(size, number, batch_size) for number in range(num_batches(size, batch_size)))
     return [end - first for first, end in bounds]
+
+
+def _share(size: int, number: int, batch_size: int, rank: int, ranks: int) -> NDArray[np.int64]:
+    """Counters of a rank's share of a batch."""
+    assert 0 <= rank < ranks, (rank, ranks)
+    first, end = _bounds(size, number, batch_size)
+    return np.arange(*(first + part * (end - first) // ranks for part in (rank, rank + 1)))
 
 
 def _bounds(size: int, number: int, batch_size: int) -> tuple[int, int]:

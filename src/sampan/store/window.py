@@ -1,0 +1,96 @@
+"""
+Shards side by side in one range of addresses, so that numpy sees all their rows as one array.
+
+A range of the process's addresses is reserved, which takes no memory; each shard's file is mapped
+to its place there when it is first needed (mmap(2), MAP_FIXED). Python's own `mmap` lets no address
+be chosen, and would keep a file open for each map.
+"""
+
+import ctypes
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan.store.layout import ArrayLayout
+
+MAP_FIXED = 0x10
+"""Of Linux and macOS; Python's mmap does not name it."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    *(ctypes.c_void_p, ctypes.c_size_t),
+    *(ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64),
+)
+
+
+class Window:
+    """
+    Places for some of an array's shards, from `first` to before `stop`.
+
+    `stored` (shard) tells how many rows of each can be read by now; others must not be looked at.
+    The addresses are given back when no view of them is left.
+    """
+
+    def __init__(self, layout: ArrayLayout, shards: range) -> None:
+        self.first, self.stop = shards.start, shards.stop
+        nbytes = layout.rows_per_shard * layout.row_bytes
+        self._layout = layout
+        self._place = place_bytes(layout)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        space = mmap.mmap(-1, len(shards) * self._place, flags=flags, prot=mmap.PROT_READ)
+        self.stored = np.zeros(len(shards), np.int64)
+        self.maps = 0
+        raw = np.frombuffer(space, np.uint8)
+        self._address = raw.ctypes.data
+        shape = layout.spec.shape
+        self.shards: NDArray[Any] = (
+            raw.reshape(len(shards), self._place)[:, :nbytes]
+            .view(layout.spec.dtype)
+            .reshape(len(shards), layout.rows_per_shard, *shape)
+        )
+        """(shard, row, …), read-only."""
+        self.rows: NDArray[Any] | None = (
+            self.shards.reshape(-1, *shape) if nbytes == self._place else None
+        )
+        """(row, …), read-only; None where a shard does not end with a page of memory."""
+
+    def map(self, shard: int, descriptor: int, rows: int) -> None:
+        """The first `rows` rows of a shard are those at the beginning of a file."""
+        self._map(shard, rows, mmap.PROT_READ, mmap.MAP_SHARED, descriptor)
+
+    def copy(self, shard: int, data: bytes) -> None:
+        """The first rows of a shard are these bytes."""
+        rows = len(data) // self._layout.row_bytes
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._map(shard, rows, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, data)
+
+    def _map(
+        self, shard: int, rows: int, access: int, flags: int, descriptor: int, data: bytes = b""
+    ) -> None:
+        number = shard - self.first
+        address = self._address + number * self._place
+        nbytes = rows * self._layout.row_bytes
+        if nbytes and _fixed(address, nbytes, access, flags, descriptor) != address:
+            fault = ctypes.get_errno()
+            # What failed may have left a hole, which another's map must not fall into.
+            _fixed(address, nbytes, mmap.PROT_READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
+            raise OSError(fault, os.strerror(fault))
+        if data:
+            ctypes.memmove(address, data, nbytes)
+        self.maps += not self.stored[number]
+        self.stored[number] = rows
+
+
+def place_bytes(layout: ArrayLayout) -> int:
+    """Bytes of addresses that a shard takes: whole pages."""
+    nbytes = layout.rows_per_shard * layout.row_bytes
+    return -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _fixed(address: int, nbytes: int, access: int, flags: int, descriptor: int) -> int | None:
+    found: int | None = _libc.mmap(address, nbytes, access, flags | MAP_FIXED, descriptor, 0)
+    return found
