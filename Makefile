@@ -2,6 +2,7 @@
 # make test     from nothing to a finished test suite; on a Slurm of its own, where one can be started
 # make update   look for new rows and changed labels in the sources, then do what they need
 # make check    what CI checks before the tests: lint, types, layers, schema
+# make bench    every goal of speed and memory beside its peers; half an hour on two cores
 # make clean    remove the environment; results are kept
 
 PYTHON ?= python3
@@ -10,11 +11,12 @@ CONFIG ?= config.yaml
 TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+IMG2DATASET := .venv/img2dataset/bin/python
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 OPTIONS := --profile profiles/local --cores $(CORES) \
 	$(if $(filter-out config.yaml,$(CONFIG)),--configfile $(CONFIG))
 
-.PHONY: run test test-slurm test-rest update check format clean
+.PHONY: run test test-slurm test-rest update check bench format clean
 
 run: .venv/installed
 	$(SNAKEMAKE) $(OPTIONS)
@@ -45,6 +47,9 @@ check: .venv/installed-test
 	$(BIN)/lint-imports
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
 
+bench: .venv/installed-bench
+	PATH="$(CURDIR)/$(BIN):$$PATH" python benchmarks/bench.py $(if $(wildcard $(IMG2DATASET)),--img2dataset $(IMG2DATASET))
+
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -64,6 +69,12 @@ format: .venv/installed-test
 
 .venv/installed-test: .venv/installed
 	$(PIP) install -c constraints.txt -e .[test]
+	touch $@
+
+.venv/installed-bench: .venv/installed
+	$(PIP) install -c constraints.txt -e .[bench]
+	$(PYTHON) -m venv .venv/img2dataset
+	-$(IMG2DATASET) -m pip --disable-pip-version-check -q install img2dataset==1.47.0
 	touch $@
 
 clean:

@@ -92,8 +92,8 @@ def measure(args: argparse.Namespace) -> Report:
     order = iter(np.random.default_rng(0).permutation(args.rows) for _ in iter(int, 1))
     batches = in_turns(
         {
-            "sampan": lambda: args.rows / random_batches(reader.take, next(order)),
-            "memmap": lambda: args.rows / random_batches(mapped.__getitem__, next(order)),
+            "sampan": lambda: args.rows / fed_batches(reader, next(order)),
+            "memmap": lambda: args.rows / random_batches(mapped, next(order)),
             "webdataset": lambda: args.rows / webdataset_batches(tars, args.rows),
         },
         args.repeats,
@@ -179,12 +179,26 @@ def read_in_order(rows: Callable[[int, int], np.ndarray], count: int) -> float:
     return time.perf_counter() - began
 
 
-def random_batches(take: Callable[[np.ndarray], np.ndarray], order: np.ndarray) -> float:
+def fed_batches(reader: Reader, order: np.ndarray) -> float:
+    """As training takes them."""
+    from sampan.training.feed import Feed
+
+    batches = [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
+    seen = 0
+    began = time.perf_counter()
+    with Feed({NAME: reader}, batches) as feed:
+        for _, inputs in feed:
+            seen += len(inputs[NAME])
+    assert seen == len(order)
+    return time.perf_counter() - began
+
+
+def random_batches(rows: np.ndarray, order: np.ndarray) -> float:
     import torch
 
     began = time.perf_counter()
     for first in range(0, len(order), BATCH):
-        torch.from_numpy(take(order[first : first + BATCH]))
+        torch.from_numpy(rows[order[first : first + BATCH]])
     return time.perf_counter() - began
 
 
