@@ -456,6 +456,20 @@ def test_a_job_that_decodes_too_needs_memory_for_each_of_its_decoders():
     assert decoder < each < decoder + 100
 
 
+def test_a_job_that_may_be_given_a_gpu_needs_memory_for_the_largest_batch_there():
+    image = fused().modality("d", "image")
+    row_bytes = 32 * 32 * 3
+
+    def needs(batch):
+        encoder = _Encoder()
+        encoder.workers, encoder.batch = "one", batch
+        return encoder_mb(encoder, 1, fused=image)
+
+    assert image.array().shape == (32, 32, 3)
+    assert needs("auto") == needs(1024)
+    assert needs(1024) - needs(32) == pytest.approx(6 * 992 * row_bytes / 2**20, abs=1)
+
+
 def test_a_model_finds_the_digests_of_its_inputs_where_they_are():
     contents = fused().contents("align")
 

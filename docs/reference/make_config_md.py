@@ -58,6 +58,8 @@ def section(title: str, form: dict[str, Any]) -> Iterator[str]:
 
 def allowed(node: dict[str, Any]) -> str:
     """What a value may be, in words."""
+    if "const" in node:
+        return f"`{node['const']}`"
     if "enum" in node:
         return ", ".join(f"`{value}`" for value in node["enum"])
     if "$ref" in node or node.get("type") == "object":

@@ -363,9 +363,13 @@ def encoder_mb(
     work = plugin.memory_bytes()
     if fused is not None:
         spec = fused.array()
-        batch = plugin.batch * math.prod(spec.shape) * _bytes_of(spec.dtype)
+        row = math.prod(spec.shape) * _bytes_of(spec.dtype)
+        # a rule's memory is set before it is known whether it is granted a GPU
+        perhaps_gpu = plugin.workers == "one"
+        batch = row * plugins.batch_rows(plugin, "cuda" if perhaps_gpu else "cpu", row)
         decoders = max(1, threads // workers)
-        work += decoders * decoder_bytes(fused) + 2 * AHEAD_BYTES[plugin.workers] + 3 * batch
+        held = 6 if perhaps_gpu else 3  # one under way, and two buffers to copy from
+        work += decoders * decoder_bytes(fused) + 2 * AHEAD_BYTES[plugin.workers] + held * batch
     return MASTER_MB + workers * (WORKER_MB + -(-work // 2**20))
 
 

@@ -40,8 +40,8 @@ REVISIONS: Mapping[str, int] = {
     "encoders.colour": 1,
     "encoders.ngrams": 1,
     "encoders.logmel": 2,
-    "encoders.transformers": 1,
-    "encoders.onnx": 1,
+    "encoders.transformers": 2,
+    "encoders.onnx": 2,
 }
 """
 Raised by a person when a step of ours gives other values for the same settings: makes new variants.
@@ -92,6 +92,11 @@ class Encode(Protocol):
 
     Where it has an attribute `pads` that is true, rows of a batch cost as much as the longest: rows
     then come in an order of their lengths, and more of them where they are short.
+
+    Where it has a method `begin`, with the arguments of a call, a GPU need not wait between
+    batches: `begin` comes back once the work is queued and `data` is no longer needed, and what it
+    gives is called with no argument for the embeddings, after `begin` was called with the next
+    batch. That may have an attribute `seconds`: how long the GPU worked, known once it was called.
     """
 
     dimensions: int
@@ -116,8 +121,11 @@ class Encoder(Protocol):
     """Kinds of modality that it takes."""
     workers: ClassVar[Literal["processes", "one"]]
     """`processes`: one thread each; `one`: a single process that uses all threads, or the GPU."""
-    batch: int
-    """Rows in a batch at most."""
+
+    @property
+    def batch(self) -> int | Literal["auto"]:
+        """Rows in a batch at most; `auto` leaves it to the job (`batch_rows`)."""
+        ...
 
     def memory_bytes(self) -> int:
         """Memory of one worker at most, in bytes; from the settings alone."""
@@ -130,6 +138,22 @@ class Encoder(Protocol):
         ...
 
     def load(self, modality: Modality, device: str) -> Encode: ...
+
+
+AUTO_ROWS: Mapping[str, int] = {"cpu": 32, "cuda": 1024}
+"""Rows in a batch at most where the settings say `auto`, on each device."""
+AUTO_BYTES = 160 * 2**20
+"""Bytes of such a batch at most, as its rows are stored; 32 rows may be more."""
+
+
+def batch_rows(encoder: Encoder, device: str, row_bytes: int) -> int:
+    """Rows in a batch at most, as far as the settings tell: a power of two with `auto`."""
+    if encoder.batch != "auto":
+        return encoder.batch
+    rows = AUTO_ROWS[device]
+    while rows > AUTO_ROWS["cpu"] and rows * row_bytes > AUTO_BYTES:
+        rows //= 2
+    return rows
 
 
 class Cells(NamedTuple):

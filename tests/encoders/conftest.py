@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from encoders import exported
+from encoders import exported, fake_cuda
 
 os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
@@ -18,6 +18,11 @@ LAYERS = {
     "initializer_range": 0.2,
 }
 CHARACTERS = [chr(code) for code in range(33, 127)]
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> fake_cuda.Recorder:
+    return fake_cuda.stand_in(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of
 
 
 def test_the_mask_tells_text_from_padding(bert):
-    make = Tokens(tokenizer=tokenizer_of(bert), most=32, pad_to_most=False, device="cpu")
+    make = Tokens(tokenizer=tokenizer_of(bert), most=32, pad_to_most=False)
 
     inputs, mask = make(["flag of", "a"])
 
@@ -18,7 +18,7 @@ def test_the_mask_tells_text_from_padding(bert):
 
 
 def test_the_model_gets_only_the_inputs_that_its_tokenizer_names(siglip):
-    make = Tokens(tokenizer=tokenizer_of(siglip), most=16, pad_to_most=True, device="cpu")
+    make = Tokens(tokenizer=tokenizer_of(siglip), most=16, pad_to_most=True)
 
     inputs, mask = make(["flag"])
 

@@ -26,6 +26,8 @@ from transformers import (
     AutoTokenizer,
 )
 
+from sampan.encoders.inputs import longest
+from sampan.encoders.streams import Streams
 from sampan.encoders.transformers import Transformers
 from sampan.encoders.weights import weights_digest
 from sampan.errors import ConfigError, PluginError
@@ -205,6 +207,35 @@ def test_bfloat16_gives_nearly_the_same_as_float32(clip, images):
     assert found.dtype == np.float32
     assert not np.array_equal(found, exact)
     assert (cosine > 0.99).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "modality"),
+    [
+        ("clip", "projection", stored.pictures(224, 224)),
+        ("clip", "pooled", stored.pictures(256, 256)),
+        ("bert", "mean", stored.texts(24)),
+        ("wav2vec2", "mean", stored.sounds(16000, 0.1)),
+    ],
+)
+def test_batches_that_overlap_on_a_gpu_give_the_embeddings_of_the_cpu(
+    name, output, modality, request, cuda, monkeypatch
+):
+    made = encoder(request.getfixturevalue(name), output)
+    batches = [longest(modality, rows) for rows in (3, 2, 3)]
+    random = np.random.default_rng(0)
+    for data, _ in batches:
+        data += random.integers(0, 20, data.shape).astype(data.dtype)
+    plain = made.load(modality, "cpu")
+    expected = [plain(*batch) for batch in batches]
+    monkeypatch.setattr("sampan.encoders.transformers.lane_to", lambda _: Streams("cpu"))
+    encode = made.load(modality, "cpu")
+
+    begun = [encode.begin(*batch) for batch in batches]
+
+    for coming, own in zip(begun, expected, strict=True):
+        np.testing.assert_allclose(coming(), own, atol=1e-5)
+        assert coming.seconds == 0.25
 
 
 def test_rows_do_not_depend_on_their_neighbours_or_their_order(bert):

@@ -173,6 +173,14 @@ def test_each_librarys_own_failure_is_known_with_its_size(fails, megabytes):
     assert wanted_mb(raised.value) == pytest.approx(megabytes, rel=1e-3)
 
 
+@pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])
+def test_memory_that_a_library_of_cuda_lacks_is_known_without_a_size(library):
+    fault = RuntimeError(f"CUDA error: {library}_STATUS_ALLOC_FAILED when calling `create(handle)`")
+
+    assert is_out_of_memory(fault)
+    assert wanted_mb(fault) is None
+
+
 def test_the_cause_of_an_error_counts_too():
     try:
         try:

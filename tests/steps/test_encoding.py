@@ -3,14 +3,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sampan.errors import ConfigError
+from sampan.plan import Stage
+from sampan.steps import batches as batches_module
 from sampan.steps.decoding import Block
 from sampan.steps.encoding import (
     ELEMENTS_OF_A_ROW,
     ROWS_OVER_BATCH,
+    Encoding,
     batches,
     encoded,
     rows_at_once,
 )
+from sampan.steps.timings import Timings
 
 
 def block_of(lengths, longest=64, valid=None):
@@ -18,6 +23,56 @@ def block_of(lengths, longest=64, valid=None):
     valid = np.ones(len(lengths), bool) if valid is None else np.array(valid)
     data = np.arange(len(lengths), dtype=np.uint8)[:, None].repeat(longest, axis=1)
     return Block(range(len(lengths)), data, valid, lengths)
+
+
+class Device:
+    """Encodes a row as its number, in two steps; runs out of memory in those that are named."""
+
+    def __init__(self, most=100, fails_at=""):
+        self.log, self.most, self.fails_at = [], most, fails_at
+
+    def begin(self, data, length):
+        number = sum(what == "begin" for what, _ in self.log)
+        self.log.append(("begin", len(data)))
+        self._hold(len(data), "begin")
+        rows = data[:, :1].astype(np.float32)
+        rows[rows == 13] = np.inf
+        return Coming(self, number, rows)
+
+    def _hold(self, rows, step):
+        if rows > self.most and step == self.fails_at:
+            raise MemoryError
+
+
+class Coming:
+    seconds = None
+
+    def __init__(self, device, number, rows):
+        self.device, self.number, self.rows = device, number, rows
+
+    def __call__(self):
+        self.device.log.append(("end", self.number))
+        self.device._hold(len(self.rows), "end")
+        self.seconds = 0.5
+        return self.rows
+
+
+def encoding(encode, *, device="cuda", batch=4, timings=None):
+    stage = Stage("features", "d", f"image.{id(encode)}", "0" * 64)._asdict()
+    task = SimpleNamespace(
+        device=device, first=100, spec={"stage": stage, "encoder": {"kind": "fake"}}
+    )
+    encoder = SimpleNamespace(workers="one")
+    return Encoding(task, encoder, encode, batch, (1,), timings or Timings())
+
+
+def blocks_of(*sizes):
+    """Rows that are numbered through all blocks, each row filled with its number."""
+    start = 0
+    for size in sizes:
+        numbers = np.arange(start, start + size, dtype=np.uint8)
+        yield Block(range(start, start + size), numbers[:, None], np.ones(size, bool), None)
+        start += size
 
 
 @pytest.fixture
@@ -76,10 +131,110 @@ def test_an_encoder_gets_a_view_where_rows_lie_side_by_side(rows):
 
 
 def test_a_block_is_a_batch_unless_rows_are_to_be_sorted():
-    encoder = SimpleNamespace(batch=32, workers="one")
+    encoder = SimpleNamespace(workers="one")
 
-    assert rows_at_once(encoder, SimpleNamespace(pads=False), 256) == 32
-    assert rows_at_once(encoder, SimpleNamespace(), 256) == 32
-    assert rows_at_once(encoder, SimpleNamespace(pads=True), 256) == 64 * 32
-    assert rows_at_once(encoder, SimpleNamespace(pads=True), 2**20) == 32
-    assert rows_at_once(encoder, SimpleNamespace(pads=True), 2**19) == 64
+    assert rows_at_once(encoder, SimpleNamespace(pads=False), 32, 256) == 32
+    assert rows_at_once(encoder, SimpleNamespace(), 32, 256) == 32
+    assert rows_at_once(encoder, SimpleNamespace(pads=True), 32, 256) == 64 * 32
+    assert rows_at_once(encoder, SimpleNamespace(pads=True), 32, 2**20) == 32
+    assert rows_at_once(encoder, SimpleNamespace(pads=True), 32, 2**19) == 64
+
+
+def test_one_batch_is_under_way_while_the_next_is_begun():
+    device = Device()
+
+    found = list(encoding(device).of(blocks_of(4, 4, 3)))
+
+    assert [what if what == "begin" else (what, number) for what, number in device.log] == [
+        *("begin", "begin", ("end", 0)),
+        *("begin", ("end", 1)),
+        ("end", 2),
+    ]
+    assert [block[:, 0].tolist() for block in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+
+
+def test_a_block_is_given_on_once_its_last_batch_has_ended():
+    device = Device()
+    given = encoding(device).of(blocks_of(6, 6))
+
+    first = next(given)
+
+    assert first[:, 0].tolist() == list(range(6))
+    assert device.log == [
+        *[("begin", 4), ("begin", 2), ("end", 0)],
+        *[("begin", 4), ("end", 1), ("begin", 2), ("end", 2)],
+    ]
+
+
+def test_blocks_without_a_valid_row_keep_their_place():
+    blocks = list(blocks_of(4, 4, 4))
+    for block in blocks[:2]:
+        block.valid[:] = False
+
+    found = list(encoding(Device()).of(iter(blocks)))
+
+    assert [np.isnan(block).all() for block in found] == [True, True, False]
+    assert found[2][:, 0].tolist() == [8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_rows_without_a_finite_embedding_are_told_by_their_number(device):
+    class Plain(Device):
+        dimensions = 1
+
+        def __call__(self, data, length):
+            return self.begin(data, length)()
+
+    made = encoding(Plain(), device=device)
+
+    found = np.concatenate(list(made.of(blocks_of(8, 8))))
+
+    assert made.invalid == {113: "the embedding is not finite"}
+    assert np.flatnonzero(np.isnan(found[:, 0])).tolist() == [13]
+
+
+def test_on_the_cpu_a_batch_has_ended_before_the_next_is_taken():
+    log = []
+
+    def encode(data, length):
+        log.append(int(data[0, 0]))
+        return data[:, :1].astype(np.float32)
+
+    def blocks():
+        for block in blocks_of(4, 4):
+            log.append("block")
+            yield block
+
+    for _ in encoding(encode, device="cpu").of(blocks()):
+        log.append("given")
+
+    assert log == ["block", 0, "given", "block", 4, "given"]
+
+
+@pytest.mark.parametrize("step", ["begin", "end"])
+def test_memory_that_runs_out_in_either_step_halves_the_batch_and_loses_no_row(step, caplog):
+    device = Device(most=2, fails_at=step)
+
+    found = list(encoding(device).of(blocks_of(4, 4, 3)))
+
+    assert [block[:, 0].tolist() for block in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+    sizes = [rows for what, rows in device.log if what == "begin"]
+    assert sizes[-2:] == [2, 1]
+    assert any("a batch of 4 rows does not fit" in text for text in caplog.messages)
+    assert all("going on with 2" in text for text in caplog.messages)
+
+
+@pytest.mark.parametrize("step", ["begin", "end"])
+def test_one_row_that_does_not_fit_in_either_step_is_an_error(step, monkeypatch):
+    monkeypatch.setattr(batches_module, "_too_large", lambda what, part, *_: ConfigError(part))
+
+    with pytest.raises(ConfigError, match="one sample"):
+        list(encoding(Device(most=0, fails_at=step)).of(blocks_of(4, 4)))
+
+
+def test_the_encoder_was_busy_for_as_long_as_the_device_says():
+    timings = Timings()
+
+    list(encoding(Device(), timings=timings).of(blocks_of(4, 4, 4)))
+
+    assert timings.busy["encode"] == 1.5

@@ -124,7 +124,7 @@ def test_a_job_with_nothing_left_to_do_loads_no_encoder(undisturbed, tmp_path, m
     receipt = Path(words[words.index("--receipt") + 1])
     first = receipt.read_bytes()
     receipt.unlink()
-    monkeypatch.setattr("sampan.steps.extract._load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("sampan.steps.extract.loaded", lambda *_: pytest.fail("loaded"))
     monkeypatch.setattr("sampan.steps.shards.cluster", lambda *_: pytest.fail("a cluster"))
 
     assert main(words) == 0
@@ -143,7 +143,7 @@ def test_a_granted_gpu_is_no_matter_to_an_encoder_that_runs_on_the_cpu(tmp_path,
 def test_a_partition_beyond_the_data_loads_no_encoder(tmp_path, monkeypatch):
     config = pipeline.texts(tmp_path, rows=10)
     pipeline.run(config, ("scan", "index", "preprocess"))
-    monkeypatch.setattr("sampan.steps.extract._load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("sampan.steps.extract.loaded", lambda *_: pytest.fail("loaded"))
 
     assert main(running.job(config, "extract", part=3)) == 0
 
@@ -156,7 +156,7 @@ def test_a_grant_that_is_too_small_is_refused_before_the_encoder_is_loaded(
     preprocessed, tmp_path, monkeypatch, capsys
 ):
     config = copied(preprocessed, tmp_path / "results")
-    monkeypatch.setattr("sampan.steps.extract._load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("sampan.steps.extract.loaded", lambda *_: pytest.fail("loaded"))
 
     code = main(running.job(config, "extract", memory_mb=500))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sampan.encoders.graphs import DTYPES, Graph, Value, read_graph
 from sampan.encoders.inputs import Inputs, blank, inputs_of, kind_of, modality_faults
+from sampan.encoders.streams import Host
 from sampan.encoders.towers import INPUTS, Places, no_output, part_of, places_of, skeleton
 from sampan.encoders.weights import GRAPHS
 from sampan.errors import ConfigError
@@ -41,7 +42,7 @@ def feed_of(path: Path, modality: Modality, output: str) -> Feed:
     if output not in there:
         raise no_output(path, name, output, kind, there)
     text = graph.inputs.get("input_ids")
-    inputs = inputs_of(path, kind, module, "cpu", num_tokens=_fixed(text, 1))
+    inputs = inputs_of(path, kind, module, Host(), num_tokens=_fixed(text, 1))
     made, _ = next(inputs(*blank(modality)))
     shapes = {name: tuple(values.shape) for name, values in made.items()}
     if faults := [f"{file}: {fault}" for fault in _input_faults(graph, shapes)]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sampan.encoders.pixels import Pixels, image_faults, image_processor, wanted_picture
 from sampan.encoders.rows import texts
 from sampan.encoders.sounds import Sounds, feature_extractor, least_samples, sound_faults
+from sampan.encoders.streams import Lane
 from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of
 from sampan.encoders.towers import kinds_of, part_of, skeleton
 from sampan.errors import ConfigError
@@ -68,14 +69,27 @@ def blank(modality: Modality) -> "tuple[NDArray[Any], NDArray[np.int32] | None]"
     return np.zeros((1, *spec.shape), spec.dtype), None
 
 
+def longest(modality: Modality, rows: int) -> "tuple[NDArray[Any], NDArray[np.int32] | None]":
+    """Rows that cost as much as any can: black, silent, or texts of words of one letter."""
+    import numpy as np
+
+    spec = modality.array()
+    data = np.zeros((rows, *spec.shape), spec.dtype)
+    kind = kind_of(modality)
+    if kind == "text":
+        data[:, 0::2], data[:, 1::2] = ord("a"), ord(" ")
+    return data, np.full(rows, spec.shape[0], np.int32) if kind in ("text", "audio") else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """
     Rows and lengths as stored → batches of what the model takes, and which of its tokens or frames
-    are none of the padding (None where it has no padding).
+    are none of the padding (None where it has no padding); on the device that `lane` leads to.
     """
 
     made_by: Pixels | Tokens | Sounds
+    lane: Lane
 
     @property
     def pads(self) -> bool:
@@ -88,13 +102,20 @@ class Inputs:
         if isinstance(self.made_by, Pixels):
             yield self.made_by(data), None
         elif isinstance(self.made_by, Tokens):
-            yield self.made_by(texts(data, length))
+            yield self._sent(*self.made_by(texts(data, length)))
         else:
-            yield from self.made_by(data, length)
+            for made, mask in self.made_by(data, length):
+                yield self._sent(made, mask)
+
+    def _sent(
+        self, made: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
+    ) -> "tuple[dict[str, torch.Tensor], torch.Tensor | None]":
+        sent = {name: self.lane.send(values) for name, values in made.items()}
+        return sent, None if mask is None else self.lane.send(mask)
 
 
 def inputs_of(
-    path: Path, kind: str, module: Any, device: str, *, num_tokens: int | None = None
+    path: Path, kind: str, module: Any, lane: Lane, *, num_tokens: int | None = None
 ) -> Inputs:
     """
     What feeds `module`, the part of the folder's model that encodes `kind`.
@@ -102,10 +123,10 @@ def inputs_of(
     `num_tokens` is the length of every text where the model takes no other.
     """
     if kind == "image":
-        return Inputs(made_by=Pixels(processor=image_processor(path), device=device))
+        return Inputs(made_by=Pixels(processor=image_processor(path), lane=lane), lane=lane)
     if kind == "audio":
         extractor = feature_extractor(path)
-        return Inputs(made_by=Sounds(extractor=extractor, tower=module, device=device))
+        return Inputs(made_by=Sounds(extractor=extractor, tower=module), lane=lane)
     tokenizer = tokenizer_of(path)
     most = most_tokens(path, tokenizer, module)
     return Inputs(
@@ -113,6 +134,6 @@ def inputs_of(
             tokenizer=tokenizer,
             most=most if num_tokens is None else min(most or num_tokens, num_tokens),
             pad_to_most=num_tokens is not None or module.config.model_type.startswith("siglip"),
-            device=device,
-        )
+        ),
+        lane=lane,
     )

@@ -117,7 +117,7 @@ class _Onnx:
         parts = []
         for made, mask in self.feed.inputs(data, length):
             fed = {
-                name: made[name].numpy().astype(value.dtype, copy=False)
+                name: np.ascontiguousarray(made[name].numpy(), dtype=value.dtype)
                 for name, value in self.feed.wanted.items()
             }
             found = torch.from_numpy(self.session.run([self.feed.name], fed)[0])

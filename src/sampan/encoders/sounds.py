@@ -78,7 +78,6 @@ class Sounds:
 
     extractor: Any
     tower: Any
-    device: str
 
     @property
     def pads(self) -> bool:
@@ -125,11 +124,11 @@ class Sounds:
         samples = torch.tensor([len(sound) for sound in sounds])
         frames = self.tower._get_feat_extract_output_lengths(samples)
         mask = torch.arange(int(frames.max())) < frames[:, None]
-        return made, mask.to(self.device)
+        return made, mask
 
     def _extract(
         self, sounds: "list[NDArray[np.float32]]", **settings: Any
     ) -> "dict[str, torch.Tensor]":
         rate_hz = self.extractor.sampling_rate
         made = self.extractor(sounds, sampling_rate=rate_hz, return_tensors="pt", **settings)
-        return {name: values.to(self.device) for name, values in made.items()}
+        return dict(made)

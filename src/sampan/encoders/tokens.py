@@ -55,7 +55,6 @@ class Tokens:
     """Tokens of one text at most; the rest of a longer text is cut off, as the library does."""
     pad_to_most: bool
     """SigLIP was trained with all texts at full length, and without a mask."""
-    device: str
 
     @property
     def pads(self) -> bool:
@@ -70,6 +69,6 @@ class Tokens:
             max_length=self.most,
             return_attention_mask=True,
             return_tensors="pt",
-        ).to(self.device)
+        )
         names = self.tokenizer.model_input_names
         return {name: made[name] for name in names if name in made}, made["attention_mask"]

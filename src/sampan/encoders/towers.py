@@ -104,6 +104,11 @@ class Tower:
     """Into the space that a model's towers share; None where there is only one tower."""
     places: Places
 
+    @property
+    def whole(self) -> Any:
+        """The module with its projection, if it has one."""
+        return self.module if self.project is None else self.project.__self__  # type: ignore[attr-defined] # a method
+
     def read(
         self, output: str, inputs: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
     ) -> "torch.Tensor | None":
@@ -129,7 +134,12 @@ def _rows(result: Any, name: str) -> "torch.Tensor | None":
 
 
 def tower_of(path: Path, kind: str, device: str, output: str) -> Tower:
-    """The folder's tower for `kind`, with float32 weights on `device`; the others are let go."""
+    """
+    The folder's tower for `kind`, with float32 weights on `device`; the others are let go.
+
+    On a GPU the kernels of an image tower's convolutions lie channels last, as its pictures do:
+    cuDNN would turn them in every call.
+    """
     with offline(path):
         import torch
         from transformers import AutoModel
@@ -150,7 +160,10 @@ def tower_of(path: Path, kind: str, device: str, output: str) -> Tower:
     _refuse_random(path, model, module, set(report["missing_keys"]), output)
     model.eval().requires_grad_(False)
     project = getattr(model, f"get_{kind}_features", None)
-    (module if project is None else model).to(device)
+    whole = module if project is None else model
+    whole.to(device)
+    if device == "cuda" and kind == "image":
+        whole.to(memory_format=torch.channels_last)
     return Tower(module=module, project=project, places=places_of(path, module, kind))
 
 

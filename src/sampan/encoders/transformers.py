@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
 
+from sampan.encoders.compiling import compile_module, compiling, of_any_size
 from sampan.encoders.inputs import (
     DECIDES,
     Inputs,
@@ -15,6 +16,8 @@ from sampan.encoders.inputs import (
     modality_faults,
     wanted_settings,
 )
+from sampan.encoders.precision import round_weights
+from sampan.encoders.streams import Fetched, Lane, lane_to
 from sampan.encoders.towers import OUTPUTS, Tower, no_output, skeleton, tower_of
 from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
 from sampan.errors import ConfigError, PluginError, SampanError
@@ -54,9 +57,18 @@ class Transformers:
     output, the class token (`cls`), or the `mean` over tokens, patches or frames
     (without padding)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the model's arithmetic; weights and embeddings are float32 in both."""
-    batch: Annotated[int, Gt(0)] = field(default=32, metadata={"identity": False})
-    """Rows in a batch at most."""
+    """Precision of matrix products and convolutions. With `bfloat16` their weights are rounded to
+    it once, at the start; norms, softmax, and the sums that run from layer to layer stay float32,
+    as in `torch.autocast`. Embeddings are float32 in both."""
+    compile: bool = field(default=False, metadata={"identity": False})
+    """Whether `torch.compile` makes one program of the model's layers, for batches of any size. It
+    takes about a minute in each process and needs a C++ compiler in the job. It pays in long jobs
+    on a GPU, most with `bfloat16`; on the CPU seldom."""
+    batch: Annotated[int, Gt(0)] | Literal["auto"] = field(
+        default="auto", metadata={"identity": False}
+    )
+    """Rows in a batch at most. `auto`: 32 on the CPU; on a GPU as many as fit in its memory, up to
+    1,024 (found at the start, in powers of two, and no more than make it faster)."""
     memory_mb: Annotated[int, Gt(0)] = field(default=4096, metadata={"identity": False})
     """Memory that model and one batch take, in MB."""
 
@@ -84,7 +96,7 @@ class Transformers:
         Check the digest, read the weights, and encode one blank row.
 
         `ConfigError` for weights, outputs or a modality that do not fit, `PluginError` for a
-        `device` of `cuda` that torch cannot use.
+        `device` of `cuda` that torch cannot use, and for `compile` where nothing can compile.
         """
         refuse_unsafe(self.path)
         refuse_other(self.path, self.digest)
@@ -92,19 +104,25 @@ class Transformers:
         model = skeleton(self.path)
         if faults := modality_faults(self.path, modality, model):
             raise ConfigError(faults)
-        kind = kind_of(modality)
+        kind, lane = kind_of(modality), lane_to(device)
         tower = tower_of(self.path, kind, device, self.output)
+        if self.dtype == "bfloat16":
+            round_weights(tower.whole)
         encode = _Transformers(
             tower=tower,
-            inputs=inputs_of(self.path, kind, tower.module, device),
+            inputs=inputs_of(self.path, kind, tower.module, lane),
             output=self.output,
             dtype=self.dtype,
             device=device,
+            lane=lane,
         )
         found = encode.outputs(*blank(modality))
         if self.output not in found:
             raise no_output(self.path, model.config.model_type, self.output, kind, found)
         encode.dimensions = found[self.output]
+        if self.compile:
+            compile_module(tower.module, device)
+            encode.compiled = True
         return encode
 
 
@@ -115,7 +133,9 @@ class _Transformers:
     output: str
     dtype: str
     device: str
+    lane: Lane
     dimensions: int = 0
+    compiled: bool = False
 
     @property
     def pads(self) -> bool:
@@ -124,15 +144,37 @@ class _Transformers:
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
     ) -> "NDArray[np.float32]":
-        import numpy as np
+        return self.begin(data, length)()
+
+    def begin(self, data: "NDArray[Any]", length: "NDArray[np.int32] | None") -> Fetched:
+        """As every encoder; on a GPU it comes back once all is queued."""
         import torch
 
         with torch.inference_mode(), self._precision():
-            parts = [
-                self.tower.read(self.output, inputs, mask)
-                for inputs, mask in self.inputs(data, length)
-            ]
-        return np.concatenate([part.cpu().numpy() for part in parts if part is not None])
+            parts = list(self.inputs(data, length))
+            return self.lane.fetch(lambda: torch.cat([self._read(*part) for part in parts]))
+
+    def _read(
+        self, inputs: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
+    ) -> "torch.Tensor":
+        read = self._compiled if self.compiled else self.tower.read
+        found = read(self.output, inputs, mask)
+        assert found is not None  # an output that is not there was refused
+        return found
+
+    def _compiled(
+        self, output: str, inputs: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
+    ) -> "torch.Tensor | None":
+        import torch
+
+        rows = len(next(iter(inputs.values())))
+        if rows == 1:  # torch would make another program of a single row
+            inputs = {name: torch.cat([values, values]) for name, values in inputs.items()}
+            mask = None if mask is None else torch.cat([mask, mask])
+        of_any_size(inputs.values(), by_length=self.pads)
+        with compiling():
+            found = self.tower.read(output, inputs, mask)
+        return None if found is None else found[:rows]
 
     def outputs(self, data: "NDArray[Any]", length: "NDArray[np.int32] | None") -> dict[str, int]:
         """Outputs that the architecture has, and the length of their embeddings."""

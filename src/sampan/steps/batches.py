@@ -11,8 +11,9 @@ import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sampan.errors import ConfigError
 
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sampan")
 
+T = TypeVar("T")
+
 FAILED = re.compile(
     r"out of memory|not enough memory|can't allocate memory|failed to allocate memory"
-    r"|unable to allocate|bad_alloc|bad allocation|could not create a memory",
+    r"|unable to allocate|bad_alloc|bad allocation|could not create a memory|STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
-"""What PyTorch, CUDA, oneDNN and onnxruntime say, all of them in a `RuntimeError` or the like."""
+"""
+What PyTorch, CUDA, cuBLAS, cuDNN, oneDNN and onnxruntime say, each in a `RuntimeError` or the like.
+"""
 WANTED = re.compile(
     r"(?:allocate|requested buffer of size|tried to allocate) *:? *(\d+(?:\.\d+)?) ?(\w*)",
     re.IGNORECASE,
@@ -57,27 +62,73 @@ def in_batches(
     parts: list[NDArray[np.float32]] = []
     start = 0
     while start < len(rows):
-        size = min(_most.get(what, len(rows)), len(rows) - start)
-        wanted = None
-        try:
-            with _memory_at_most(device):
-                parts.append(encode(rows[start : start + size]))
-            start += size
-            continue
-        except Exception as fault:
-            if not is_out_of_memory(fault):
-                raise
-            wanted = wanted_mb(fault)
-            if size == 1:
-                raise _too_large(what, "one sample", wanted, device) from fault
-        # here the failed batch's arrays are no longer held by the exception
-        _most[what] = size // 2
-        _let_go(device)
-        log.warning(
-            "%s: a batch of %d rows does not fit in memory%s; going on with %d",
-            what, size, f" (wanted {wanted:,.0f} MB more)" if wanted else "", size // 2,
-        )  # fmt: skip
+        part = next(fitting(rows[start:], what))
+        found = _attempt(partial(encode, part), len(part), what, device)
+        if found is not None:
+            parts.append(found)
+            start += len(part)
     return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+
+def fitting(rows: "NDArray[np.intp]", what: str) -> "Iterator[NDArray[np.intp]]":
+    """`rows` in parts of which each fits in memory, as far as was found out until it is taken."""
+    start = 0
+    while start < len(rows):
+        stop = start + _most.get(what, len(rows))
+        yield rows[start:stop]
+        start = stop
+
+
+class Batch:
+    """
+    Rows that are encoded in two steps: begun when this is made, and ended when they are asked for.
+
+    `begin(rows)` gives what ends them. Where memory runs out in either step, they are encoded in
+    parts at the end, as `in_batches` does it.
+    """
+
+    def __init__(
+        self,
+        begin: "Callable[[NDArray[np.intp]], Callable[[], NDArray[np.float32]]]",
+        rows: "NDArray[np.intp]",
+        what: str,
+        device: str,
+    ) -> None:
+        self._begin, self._rows, self._what, self._device = begin, rows, what, device
+        self._begun = _attempt(partial(begin, rows), len(rows), what, device)
+        self.seconds: float | None = None
+        """That the device worked, where `begin` says so; known at the end."""
+
+    def end(self) -> "NDArray[np.float32]":
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            found = _attempt(begun, len(self._rows), self._what, self._device)
+            if found is not None:
+                self.seconds = getattr(begun, "seconds", None)
+                return found
+        del begun
+        return in_batches(lambda rows: self._begin(rows)(), self._rows, self._what, self._device)
+
+
+def _attempt(work: "Callable[[], T]", size: int, what: str, device: str) -> "T | None":
+    """None where `size` rows do not fit; half of them are tried from then on."""
+    try:
+        with _memory_at_most(device):
+            return work()
+    except Exception as fault:
+        if not is_out_of_memory(fault):
+            raise
+        wanted = wanted_mb(fault)
+        if size == 1:
+            raise _too_large(what, "one sample", wanted, device) from fault
+    # here the failed batch's arrays are no longer held by the exception
+    _most[what] = min(_most.get(what, size), size // 2)
+    let_go(device)
+    log.warning(
+        "%s: a batch of %d rows does not fit in memory%s; going on with %d",
+        what, size, f" (wanted {wanted:,.0f} MB more)" if wanted else "", size // 2,
+    )  # fmt: skip
+    return None
 
 
 @contextmanager
@@ -130,7 +181,7 @@ def _too_large(what: str, part: str, wanted: float | None, device: str) -> Confi
     )
 
 
-def _let_go(device: str) -> None:
+def let_go(device: str) -> None:
     gc.collect()
     if device == "cuda":
         import torch

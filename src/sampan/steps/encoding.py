@@ -5,7 +5,12 @@ Blocks and batches are cut by the shard's rows, their lengths and the encoder al
 same rows give the same bytes whatever was fast or slow.
 """
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +19,7 @@ from sampan import plan
 from sampan.errors import PluginError
 from sampan.plugins import Encode, Encoder
 from sampan.steps import job
-from sampan.steps.batches import in_batches
+from sampan.steps.batches import Batch, fitting
 from sampan.steps.decoding import Block
 from sampan.steps.limits import ThreadLimit
 from sampan.steps.shards import ShardTask
@@ -28,59 +33,114 @@ ROWS_OVER_BATCH = 8
 ELEMENTS_OF_A_ROW = 8
 """That a row costs beside its length: its first and last token, its part of every call."""
 
+Embeddings = Callable[[], NDArray[np.float32]]
+"""(row, embedding), once they are asked for."""
+
 
 class Encoding:
-    """Blocks of one shard → embeddings, in row order; `invalid` are those that have none."""
+    """
+    Blocks of one shard → embeddings, in row order; `invalid` are those that have none.
+
+    On a GPU an encoder that can `begin` has one batch under way while the next is begun.
+    """
 
     def __init__(
         self,
         task: ShardTask,
         encoder: Encoder,
         encode: Encode,
+        batch: int,
         shape: tuple[int, ...],
         timings: Timings,
     ) -> None:
-        self._task, self._encoder, self._encode = task, encoder, encode
+        self._task, self._encode, self._batch = task, encode, batch
         self._shape, self._timings = shape, timings
+        self._begin = getattr(encode, "begin", None) if task.device == "cuda" else None
         self._limit = ThreadLimit("processes" if encoder.workers == "processes" else "threads")
         variant = job.stage_of(task.spec["stage"]).variant
         self._what = f"extract {variant}"
         self.invalid: dict[int, str] = {}
 
-    def of(self, block: Block) -> NDArray[np.float16]:
-        """(row, embedding); NaN where there is none."""
-        out = np.full((len(block.rows), *self._shape), np.nan, DTYPE)
-        first = self._task.first + block.rows.start
-        for rows in batches(block, self._encoder.batch, by_length=pads(self._encode)):
-            with self._timings.at("encode"), self._limit, np.errstate(over="ignore"):
-                encode = partial(encoded, self._encode, block)
-                found = in_batches(encode, rows, self._what, self._task.device)
-                if found.shape != (len(rows), *self._shape):
-                    raise PluginError(
-                        f"encoders {self._task.spec['encoder']['kind']!r}: gave embeddings "
-                        f"{found.shape} for {len(rows)} rows of {self._shape[0]} dimensions"
-                    )
-                out[rows] = found
-            for i in np.flatnonzero(~np.isfinite(out[rows]).all(axis=1)):
-                reason = "is beyond float16" if np.isfinite(found[i]).all() else "is not finite"
-                self.invalid[int(first + rows[i])] = f"the embedding {reason}"
-                out[rows[i]] = np.nan
-        return out
+    def of(self, blocks: Iterable[Block]) -> Iterator[NDArray[np.float16]]:
+        """(row, embedding) of each block, in their order; NaN where there is none."""
+        under_way: deque[_Part] = deque()
+        made: deque[_Made] = deque()
+        for block in blocks:
+            out = np.full((len(block.rows), *self._shape), np.nan, DTYPE)
+            made.append(_Made(block, out))
+            for rows in batches(block, self._batch, by_length=pads(self._encode)):
+                for part in fitting(rows, self._what):
+                    under_way.append(self._begun(made[-1], part))
+                    while len(under_way) > (0 if self._begin is None else 1):
+                        self._end(under_way.popleft())
+            del block
+            while made and not made[0].waits_for:
+                yield made.popleft().out
+        for last in under_way:
+            self._end(last)
+        for rest in made:
+            yield rest.out
+
+    def _begun(self, made: "_Made", rows: NDArray[np.intp]) -> "_Part":
+        made.waits_for += 1
+        begin = partial(begun, self._encode, self._begin, made.block)
+        start = perf_counter()
+        with self._limit, np.errstate(over="ignore"):
+            batch = Batch(begin, rows, self._what, self._task.device)
+        return _Part(made, rows, batch, perf_counter() - start)
+
+    def _end(self, part: "_Part") -> None:
+        out, rows, start = part.made.out, part.rows, perf_counter()
+        with self._limit, np.errstate(over="ignore"):
+            found = part.batch.end()
+            if found.shape != (len(rows), *self._shape):
+                raise PluginError(
+                    f"encoders {self._task.spec['encoder']['kind']!r}: gave embeddings "
+                    f"{found.shape} for {len(rows)} rows of {self._shape[0]} dimensions"
+                )
+            out[rows] = found
+        took = part.batch.seconds
+        here = part.seconds + perf_counter() - start
+        self._timings.add("encode", here if took is None else took)
+        first = self._task.first + part.made.block.rows.start
+        for i in np.flatnonzero(~np.isfinite(out[rows]).all(axis=1)):
+            reason = "is beyond float16" if np.isfinite(found[i]).all() else "is not finite"
+            self.invalid[int(first + rows[i])] = f"the embedding {reason}"
+            out[rows[i]] = np.nan
+        part.made.waits_for -= 1
 
     def close(self) -> None:
         self._limit.close()
+
+
+@dataclass
+class _Made:
+    """A block and what its rows become; it waits for so many parts that are under way."""
+
+    block: Block
+    out: NDArray[np.float16]
+    waits_for: int = 0
+
+
+class _Part(NamedTuple):
+    """Rows of a block that were begun, in so many seconds of this thread."""
+
+    made: _Made
+    rows: NDArray[np.intp]
+    batch: Batch
+    seconds: float
 
 
 def pads(encode: Encode) -> bool:
     return bool(getattr(encode, "pads", False))
 
 
-def rows_at_once(encoder: Encoder, encode: Encode, row_bytes: int) -> int:
+def rows_at_once(encoder: Encoder, encode: Encode, batch: int, row_bytes: int) -> int:
     """Rows of a block: a batch, or as many as it takes to find rows of like length."""
     if not pads(encode):
-        return encoder.batch
+        return batch
     most = plan.AHEAD_BYTES[encoder.workers] // 4 // max(1, row_bytes)
-    return max(encoder.batch, min(BATCHES_IN_A_BLOCK * encoder.batch, most))
+    return max(batch, min(BATCHES_IN_A_BLOCK * batch, most))
 
 
 def batches(block: Block, batch: int, *, by_length: bool) -> list[NDArray[np.intp]]:
@@ -111,7 +171,22 @@ def _by_length(
 
 
 def encoded(encode: Encode, block: Block, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    """(row) places within the block → (row, embedding); a view goes in where one can."""
+    """(row) places within the block → (row, embedding)."""
+    return encode(*_taken(block, rows))
+
+
+def begun(
+    encode: Encode, begin: Callable[..., Embeddings] | None, block: Block, rows: NDArray[np.intp]
+) -> Embeddings:
+    """The same, queued where the encoder can; done where it cannot."""
+    if begin is not None:
+        return begin(*_taken(block, rows))
+    found = encoded(encode, block, rows)
+    return lambda: found
+
+
+def _taken(block: Block, rows: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
+    """What an encoder gets of some rows; a view where it can be one."""
     together = bool(len(rows)) and bool((np.diff(rows) == 1).all())
     data = block.data[rows[0] : rows[-1] + 1] if together else block.data[rows]
-    return encode(data, None if block.length is None else block.length[rows])
+    return data, None if block.length is None else block.length[rows]

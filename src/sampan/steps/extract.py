@@ -8,16 +8,15 @@ decoded straight into the encoder, with the quarantine and the digests that `pre
 
 import argparse
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan import plan, plugins
 from sampan.compute import Grant, Workers
-from sampan.errors import ConfigError, InvalidSample, StorageError
+from sampan.errors import InvalidSample, StorageError
 from sampan.plugins import ArraySpec, Encode, Encoder, Modality
 from sampan.steps import job
-from sampan.steps.batches import loading
 from sampan.steps.behind import Behind
 from sampan.steps.decoding import (
     DIGEST,
@@ -31,6 +30,7 @@ from sampan.steps.decoding import (
 )
 from sampan.steps.encoding import DTYPE, Encoding, encoded, rows_at_once
 from sampan.steps.limits import cpu_seconds_at_most
+from sampan.steps.loaded import batch_of, encoder_of, forget_loaded, loaded
 from sampan.steps.shards import Made, ShardTask, check_invalid, make_shards, settle
 from sampan.steps.stored_rows import Stored
 from sampan.steps.timings import WAIT, Timings
@@ -85,7 +85,7 @@ def extract(
         todo = partition.adopt(keys)
         if todo:
             _check_memory(spec, variant, grant)
-            workers: Workers = _encoder(plan.canonical(spec["encoder"])).workers
+            workers: Workers = encoder_of(spec).workers
             device = grant.device(spec["device"]) if workers == "one" else "cpu"
             if device == "cuda":
                 workers = "gpus"
@@ -137,7 +137,7 @@ def _as_decoded(spec: dict[str, Any]) -> dict[str, Any]:
     if not is_fused(spec):
         return spec
     where = f"datasets.{job.stage_of(spec['stage']).dataset}.modalities.{modality_of(spec)}"
-    encoder = _encoder(plan.canonical(spec["encoder"]))
+    encoder = encoder_of(spec)
     return spec | {"modality": plugins.wanted(encoder, spec["modality"], where)}
 
 
@@ -169,8 +169,8 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
         dimensions = Layout.from_json(read_json(variant.layout)).arrays[name].spec.shape[0]
     else:
         _check_memory(spec, variant, grant)
-        dimensions = _load(_as_decoded(spec), "cpu").dimensions
-        _loaded.cache_clear()  # the workers load their own
+        dimensions = loaded(_as_decoded(spec), "cpu").dimensions
+        forget_loaded()  # the workers load their own
     return layouts.pin(variant.layout, choose_layout(spec, dimensions))
 
 
@@ -190,7 +190,7 @@ def choose_layout(spec: dict[str, Any], dimensions: int) -> Layout:
 
 
 def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
-    encoder = _encoder(plan.canonical(spec["encoder"]))
+    encoder = encoder_of(spec)
     fused: Modality | None = None
     if is_fused(spec):
         fused = plugins.make("modalities", _as_decoded(spec)["modality"], modality_of(spec))
@@ -236,31 +236,6 @@ def _invalid_above(spec: dict[str, Any]) -> str:
 # In a worker --------------------------------------------------------------------------------------
 
 
-@cache
-def _encoder(settings: str) -> Encoder:
-    import json
-
-    found: Encoder = plugins.make("encoders", json.loads(settings), "encoder")
-    return found
-
-
-@cache
-def _loaded(encoder: str, modality: str, device: str) -> Encode:
-    import json
-
-    plugin = _encoder(encoder)
-    stored: Modality = plugins.make("modalities", json.loads(modality), "modality")
-    if faults := plugin.check(stored):
-        raise ConfigError(faults)
-    with loading("extract", device):
-        return plugin.load(stored, device)
-
-
-def _load(spec: dict[str, Any], device: str) -> Encode:
-    """The encoder, loaded once in each process."""
-    return _loaded(plan.canonical(spec["encoder"]), plan.canonical(spec["modality"]), device)
-
-
 def extract_shard(task: ShardTask) -> Made:
     """Encode, write, publish one shard; returns its record, which the caller appends."""
     variant = job.variant_of(Path(task.results), task.spec["stage"])
@@ -268,15 +243,16 @@ def extract_shard(task: ShardTask) -> Made:
     done = recorded(variant, layout, task.shard, task.key)
     if done is not None:
         return Made(done)
-    encode = _load(task.spec, task.device)
-    encoder = _encoder(plan.canonical(task.spec["encoder"]))
+    encode = loaded(task.spec, task.device)
+    encoder = encoder_of(task.spec)
+    batch = batch_of(task.spec, task.device)
     timings = Timings()
     threads = {"read": 1, "encode": 1, "write": 1, WAIT: 1}
     if is_fused(task.spec):
         decoders = _decoders(task, encoder)
         threads |= {"read": decoders, "decode": decoders}
     with timings.on(threads):
-        return Made(_make(task, variant, layout, encoder, encode, timings), timings)
+        return Made(_make(task, variant, layout, encoder, encode, batch, timings), timings)
 
 
 def _decoders(task: ShardTask, encoder: Encoder) -> int:
@@ -290,6 +266,7 @@ def _make(
     layout: Layout,
     encoder: Encoder,
     encode: Encode,
+    batch: int,
     timings: Timings,
 ) -> Record:
     import contextlib
@@ -301,11 +278,11 @@ def _make(
     shard = Decoding(task, timings, "processes") if fused else None
     ahead_bytes = plan.AHEAD_BYTES[encoder.workers]
     if shard is not None:
-        size = rows_at_once(encoder, encode, shard.row_bytes)
+        size = rows_at_once(encoder, encode, batch, shard.row_bytes)
         blocks = shard.ahead(size, threads=_decoders(task, encoder), most_bytes=ahead_bytes)
     else:
         stored = Stored(task, timings)
-        size = rows_at_once(encoder, encode, stored.row_bytes)
+        size = rows_at_once(encoder, encode, batch, stored.row_bytes)
         blocks = stored.ahead(size, ahead_bytes)
     temporaries = {array: variant.temporary_shard(array, task.shard) for array in layout.arrays
                    if array != "valid"}  # fmt: skip
@@ -320,15 +297,20 @@ def _make(
             with timings.at("write"):
                 writers[name].write(rows)
 
-        encoding = Encoding(task, encoder, encode, layout.arrays[name].spec.shape, timings)
-        stack.callback(encoding.close)
-        with Behind(write, ahead_bytes) as behind, blocks:
+        def ready() -> Iterator[Block]:
             for block in blocks:
                 if shard is not None:
                     shard.finish(block)
                 else:
-                    invalid |= _not_valid(task, block)
-                behind.put(encoding.of(block))
+                    invalid.update(_not_valid(task, block))
+                yield block
+
+        shape = layout.arrays[name].spec.shape
+        encoding = Encoding(task, encoder, encode, batch, shape, timings)
+        stack.callback(encoding.close)
+        with Behind(write, ahead_bytes) as behind, blocks:
+            for rows in encoding.of(ready()):
+                behind.put(rows)
         with timings.at("write"):
             if shard is not None:
                 shard.end()
@@ -368,7 +350,7 @@ def probe(task: ShardTask) -> Iterator[int]:
     """
     import numpy as np
 
-    encode = _load(task.spec, task.device)
+    encode = loaded(task.spec, task.device)
     poison = task.poison_dict()
     if is_fused(task.spec):
         yield from _probe_source(task, encode)

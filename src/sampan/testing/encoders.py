@@ -76,7 +76,7 @@ class EncoderConformance(PluginConformance):
         assert plugin.kinds
         assert all(isinstance(kind, str) for kind in plugin.kinds)
         assert plugin.workers in ("processes", "one")
-        assert plugin.batch > 0
+        assert plugin.batch == "auto" or plugin.batch > 0
         assert plugin.memory_bytes() > 0
 
     def test_it_takes_its_modality(self, plugin: Encoder, modality: Modality) -> None:
