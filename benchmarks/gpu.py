@@ -1,7 +1,7 @@
 """
 From raw JPEG to stored embeddings on one GPU, against the encoder alone and the GPU's peak.
 
-    python benchmarks/gpu.py [--rows 65536] [--shape vit-l-14 vit-b-32] [--repeats 3] [--json FILE]
+    python benchmarks/gpu.py [--rows 65536] [--shape vit-l-14 vit-b-32] [--repeats 3] [--out FILE]
 
 JPEG files of 500 × 375 go through the vision tower of a CLIP with random weights, in bfloat16, with
 and without `compile`: one `sampan extract` job with `store: false` on one GPU. Beside it runs the
@@ -26,7 +26,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fused
+import goals
+import jobs
+from goals import Found, Report
+from pictures import link, write_pictures
 
 from sampan.plan import Plan
 
@@ -57,6 +60,9 @@ Dense bf16 TFLOP/s by a word of the name, of the makers' data sheets; the first 
 is two devices, of which this is one.
 """
 JOB_MB = 40_000
+FILES = 500
+HOP = "JPEG → embeddings on one GPU,"
+MEASURED = "÷ 926 images/s for each PFLOP/s"
 
 
 class Shape(NamedTuple):
@@ -117,26 +123,31 @@ print(json.dumps({"batch": rows, "rate": done / took}))
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=65536)
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--json", type=Path, help="where to write the results besides")
-    parser.add_argument("--folder", type=Path, help="for pictures, weights and results")
-    args = parser.parse_args()
-    if gpu() is None:
-        print("no GPU")
-        return
-    folder = args.folder or Path(tempfile.gettempdir()) / "gpu-benchmark"
-    shapes = {name: SHAPES[name] for name in args.shape}
-    found = measure(
-        folder, rows=args.rows, shapes=shapes, repeats=args.repeats, threads=args.threads
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+
+
+def measure(args: argparse.Namespace) -> Report:
+    """One goal for each shape, and each way; "no GPU" where there is none."""
+    device = gpu()
+    if device is None:
+        print("no GPU", file=sys.stderr)
+        return Report([Found(hop=HOP, measured=MEASURED, values=(), goal=1, note="no GPU")])
+    found = records(
+        args.folder / "gpu-benchmark",
+        rows=args.rows,
+        shapes={name: SHAPES[name] for name in args.shape},
+        repeats=args.repeats,
+        threads=args.threads,
     )
-    print(table(found))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+    return Report(
+        [goal(each) for each in found],
+        {f"{each['shape']}, {_way(each)}": in_words(each) for each in found},
+    )
 
 
 def gpu() -> str | None:
@@ -155,7 +166,7 @@ def _is(name: str, part: str) -> bool:
     return re.search(rf"\b{part}\b", name) is not None
 
 
-def measure(
+def records(
     folder: Path,
     *,
     rows: int,
@@ -173,22 +184,27 @@ def measure(
     `device` of `cpu` is for tests: shares of a peak are then None.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    fused.make_pictures(folder, rows)
+    names = link(write_pictures(folder / "pictures", FILES), folder / "links", rows)
+    jobs.write_table(folder / "rows.csv", "file", [f"links/{name}" for name in names])
+    modality = {"kind": "image", "column": "file", "store": False}
+    modality |= {"max_pixels": 2**22, "max_bytes": 2**24}
     plans: dict[tuple[str, bool], Plan] = {}
     for name, shape in shapes.items():
         weights = make_weights(folder / "weights" / name, shape)
         for compiled in ways:
             encoder = weights | {"dtype": "bfloat16", "compile": compiled, "device": device}
             results = folder / f"results-{name}-{'compiled' if compiled else 'eager'}"
-            config = fused.config(folder, results, rows, encoder, store=False)
+            config = jobs.one_partition(
+                results, folder / "rows.csv", modality, rows, features={"image": ["vit"]}
+            )
             # few and large, as at a centre: at a shard's end the GPU waits for the first batch
-            config["encoders"]["vit"]["rows_per_shard"] *= 4
-            plans[name, compiled] = Plan.parse(config)
+            encoder["rows_per_shard"] = config["datasets"]["rows"]["capacity"] // 2
+            plans[name, compiled] = Plan.parse(config | {"encoders": {"vit": encoder}})
     taken: dict[tuple[str, bool], list[dict[str, float]]] = {key: [] for key in plans}
     for _ in range(repeats):
         for key, plan in plans.items():
             shutil.rmtree(plan.results, ignore_errors=True)
-            fused.index(plan)
+            jobs.index(plan, "rows")
             alone = bare(plan, threads, device, seconds)
             taken[key].append(alone | extracted(plan, rows, threads, device))
     shutil.rmtree(folder)
@@ -225,7 +241,7 @@ def make_weights(folder: Path, shape: Shape) -> dict[str, Any]:
 
 def bare(plan: Plan, threads: int, device: str, seconds: float) -> dict[str, float]:
     """Rows of a batch, and images/s of the tower alone."""
-    spec = plan.extract_spec("pictures", "image.vit")
+    spec = plan.extract_spec("rows", "image.vit")
     done = subprocess.run(
         [sys.executable, "-c", BARE, json.dumps(spec), device, str(seconds)],
         env=os.environ | {"OMP_NUM_THREADS": str(threads)},
@@ -240,12 +256,10 @@ def bare(plan: Plan, threads: int, device: str, seconds: float) -> dict[str, flo
 
 def extracted(plan: Plan, rows: int, threads: int, device: str) -> dict[str, float]:
     """Images/s of one job, and the shares of its time that its log gives."""
-    folder = plan.results / plan.features["pictures", "image.vit"].folder
-    receipt = folder / "receipts/part-00000.json"
-    grant = ["--threads", str(threads), "--memory-mb", str(JOB_MB)]
-    grant += ["--gpus", "1"] if device == "cuda" else []
-    spec = plan.extract_spec("pictures", "image.vit")
-    log = fused.sampan(plan, "extract", spec, "--part", "0", "--receipt", str(receipt), *grant)
+    words = jobs.stage_command(
+        plan, "extract", "rows", "image.vit", threads=threads, memory_mb=JOB_MB
+    )
+    log = jobs.run([*words, *(["--gpus", "1"] if device == "cuda" else [])]).log
     line = re.findall(r"the encoder waited (\d+) %.* encode (\d+) %.* of ([\d.]+) s on", log)[-1]
     waited, busy, took = map(float, line)
     return {"end to end": rows / took, "waited": waited / 100, "busy": busy / 100}
@@ -260,7 +274,7 @@ def record(
     median = {key: statistics.median(each[key] for each in taken) for key in taken[0]}
     rates = [each["end to end"] for each in taken]
     yardstick = None if peak is None else YARDSTICK * peak / 1e15
-    goal = next(
+    least = next(
         (most for (of, part), most in GOALS.items() if of == name and _is(device or "", part)), None
     )
     return {
@@ -269,8 +283,7 @@ def record(
         "gpu": device,
         "batch": int(median["batch"]),
         "images_per_second": median["end to end"],
-        "least": min(rates),
-        "most": max(rates),
+        "rates": rates,
         "bare_images_per_second": median["rate"],
         "share_of_bare": median["end to end"] / median["rate"],
         "share_of_peak": None if peak is None else median["end to end"] * shape.flops() / peak,
@@ -278,39 +291,38 @@ def record(
         "busy": median["busy"],
         "waited": median["waited"],
         "yardstick_images_per_second": yardstick,
-        "goal_images_per_second": goal,
-        "met": None if yardstick is None else median["end to end"] >= max(yardstick, goal or 0),
+        "goal_images_per_second": least,
     }
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    lines = [
-        "| encoder | batch | images/s (spread) | ÷ the tower alone | of the peak (alone) "
-        "| GPU busy | waited | yardstick, images/s | goal, images/s | met |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for each in found:
-        way = "compiled" if each["compile"] else "eager"
-        spread = f"{each['least']:,.0f}–{each['most']:,.0f}"
-        peak = f"{_share(each['share_of_peak'])} ({_share(each['bare_share_of_peak'])})"
-        met = {True: "yes", False: "missed", None: "–"}[each["met"]]
-        lines.append(
-            f"| {each['shape']}, bf16, {way} | {each['batch']:,} "
-            f"| {each['images_per_second']:,.0f} ({spread}) | {each['share_of_bare']:.2f} "
-            f"| {peak} | {_share(each['busy'])} | {_share(each['waited'])} "
-            f"| {_rate(each['yardstick_images_per_second'])} "
-            f"| {_rate(each['goal_images_per_second'])} | {met} |"
-        )
-    return "\n".join([f"on one {found[0]['gpu'] or 'CPU'}", "", *lines])
+def goal(each: dict[str, Any]) -> Found:
+    """Rates of the repeats as shares of what they are to reach."""
+    wanted = max(each["yardstick_images_per_second"] or 0, each["goal_images_per_second"] or 0)
+    return Found(
+        hop=f"{HOP} {each['shape']}, bf16, {_way(each)}",
+        measured=f"{MEASURED}: {wanted:,.0f} images/s" if wanted else MEASURED,
+        values=tuple(rate / wanted for rate in each["rates"]) if wanted else (),
+        goal=1,
+        note="" if wanted else f"the peak of {each['gpu']} is not known",
+    )
+
+
+def in_words(each: dict[str, Any]) -> str:
+    return (
+        f"{each['images_per_second']:,.0f} images/s in batches of {each['batch']:,}, "
+        f"{each['share_of_bare']:.2f} of the tower alone, {_share(each['share_of_peak'])} of the "
+        f"peak ({_share(each['bare_share_of_peak'])} alone); the GPU was busy "
+        f"{_share(each['busy'])}, waited {_share(each['waited'])}"
+    )
+
+
+def _way(each: dict[str, Any]) -> str:
+    return "compiled" if each["compile"] else "eager"
 
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
 
 
-def _rate(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
 if __name__ == "__main__":
-    main()
+    goals.main(__doc__, arguments, measure)

@@ -93,6 +93,10 @@ class Encode(Protocol):
     Where it has an attribute `pads` that is true, rows of a batch cost as much as the longest: rows
     then come in an order of their lengths, and more of them where they are short.
 
+    Where it has a `prepare` that is not None, with the arguments of a call, many rows go through it
+    together, and what it gives, (row, …) and (row), is what calls get then: tokens instead of text,
+    and their number.
+
     Where it has a method `begin`, with the arguments of a call, a GPU need not wait between
     batches: `begin` comes back once the work is queued and `data` is no longer needed, and what it
     gives is called with no argument for the embeddings, after `begin` was called with the next

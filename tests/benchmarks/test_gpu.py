@@ -14,7 +14,7 @@ def gpu(monkeypatch):
     import gpu
 
     yield gpu
-    for name in ("gpu", "fused"):
+    for name in ("gpu", "goals", "jobs", "pictures"):
         sys.modules.pop(name, None)
 
 
@@ -74,16 +74,18 @@ def test_where_there_is_no_gpu_it_says_so_and_ends_well(gpu, monkeypatch, capsys
     monkeypatch.setattr(gpu, "gpu", lambda: None)
     monkeypatch.setattr(sys, "argv", ["gpu.py"])
 
-    gpu.main()
+    gpu.goals.main("GPU", gpu.arguments, gpu.measure)
 
-    assert capsys.readouterr().out == "no GPU\n"
+    printed = capsys.readouterr()
+    assert printed.err == "no GPU\n"
+    assert "not measured" in printed.out
 
 
 def test_the_whole_of_it_runs_on_the_cpu_in_a_small_size(gpu, monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "gpu", lambda: None)
     shapes = {"tiny": gpu.Shape(width=32, layers=1, heads=1, patch=32, projection=8)}
 
-    found = gpu.measure(
+    found = gpu.records(
         tmp_path / "made",
         rows=64,
         shapes=shapes,
@@ -97,5 +99,5 @@ def test_the_whole_of_it_runs_on_the_cpu_in_a_small_size(gpu, monkeypatch, tmp_p
     assert [each["shape"] for each in found] == ["tiny"]
     assert found[0]["batch"] == 32
     assert found[0]["share_of_bare"] > 0
-    assert found[0]["met"] is None
-    assert "| tiny, bf16, eager | 32 |" in gpu.table(found)
+    assert "images/s in batches of 32" in gpu.in_words(found[0])
+    assert gpu.goal(found[0]).verdict == "not measured"

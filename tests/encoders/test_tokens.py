@@ -43,3 +43,28 @@ def test_a_limit_of_sentence_transformers_holds(bert, tmp_path):
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 8}))
 
     assert most_tokens(folder, tokenizer_of(folder), AutoModel.from_pretrained(folder)) == 8
+
+
+def test_tokens_of_many_texts_are_those_of_each_by_itself(bert):
+    make = Tokens(tokenizer=tokenizer_of(bert), most=32, pad_to_most=False)
+    texts = ["flag of", "a", "flag of a flag"]
+
+    tokens, used = make.split(texts)
+
+    for row, text in enumerate(texts):
+        inputs, mask = make.padded(tokens[row : row + 1], used[row : row + 1])
+        alone = make.tokenizer([text], return_tensors="pt")
+        assert {name: found.tolist() for name, found in inputs.items()} == {
+            name: found.tolist() for name, found in alone.items()
+        }
+        assert mask.all()
+
+
+def test_a_batch_of_split_texts_is_as_long_as_its_longest(bert):
+    make = Tokens(tokenizer=tokenizer_of(bert), most=32, pad_to_most=False)
+    tokens, used = make.split(["a", "flag of a flag", "flag of"])
+
+    inputs, mask = make.padded(tokens[[0, 2]], used[[0, 2]])
+
+    assert inputs["input_ids"].shape == (2, 4)
+    assert mask.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]

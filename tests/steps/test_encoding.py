@@ -130,6 +130,31 @@ def test_an_encoder_gets_a_view_where_rows_lie_side_by_side(rows):
     assert np.shares_memory(given[0][0], block.data) == isinstance(rows, range)
 
 
+def test_batches_are_cut_by_what_the_encoder_makes_of_the_rows_and_invalid_rows_are_left_alone():
+    seen = []
+
+    class Words:
+        pads, dimensions = True, 1
+
+        def prepare(self, data, length):
+            seen.append(data[:, 0].tolist())
+            words = 9 - data[:, 0].astype(np.int32)  # the last row is the shortest
+            return np.repeat(words[:, None], 9, axis=1), words
+
+        def __call__(self, data, length):
+            seen.append(length.tolist())
+            return data[:, :1].astype(np.float32)
+
+    block = block_of([5] * 6, valid=[True, False, True, True, True, True])
+    work = encoding(Words(), device="cpu", batch=2)
+
+    (found,) = work.of([block])
+
+    assert seen == [[0, 2, 3, 4, 5], [9, 7], [6, 5], [4]]
+    assert found[:, 0].tolist()[2:] == [7, 6, 5, 4]
+    assert np.isnan(found[1, 0])
+
+
 def test_a_block_is_a_batch_unless_rows_are_to_be_sorted():
     encoder = SimpleNamespace(workers="one")
 

@@ -1,6 +1,6 @@
 """Stored rows → what a model takes, by the model's own processor, extractor or tokenizer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,9 @@ DECIDES: dict[str, dict[str, Any]] = {
     "audio": {"rate_hz": 48_000},
 }
 """What a folder's processor decides of a modality that is not stored; sizes at their largest."""
+Prepare = Callable[
+    ["NDArray[Any]", "NDArray[np.int32] | None"], "tuple[NDArray[Any], NDArray[np.int32]]"
+]
 KINDS = {("y", "x", "channel"): "image", ("byte",): "text", ("time",): "audio"}
 
 
@@ -102,10 +105,23 @@ class Inputs:
         if isinstance(self.made_by, Pixels):
             yield self.made_by(data), None
         elif isinstance(self.made_by, Tokens):
-            yield self._sent(*self.made_by(texts(data, length)))
+            if data.ndim == 2 or length is None:
+                data, length = self._tokens(data, length)
+            yield self._sent(*self.made_by.padded(data, length))
         else:
             for made, mask in self.made_by(data, length):
                 yield self._sent(made, mask)
+
+    @property
+    def prepare(self) -> "Prepare | None":
+        """Texts → their tokens, and how many; None for what a call takes only as it is stored."""
+        return self._tokens if isinstance(self.made_by, Tokens) else None
+
+    def _tokens(
+        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
+    ) -> "tuple[NDArray[Any], NDArray[np.int32]]":
+        assert isinstance(self.made_by, Tokens)
+        return self.made_by.split(texts(data, length))
 
     def _sent(
         self, made: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"

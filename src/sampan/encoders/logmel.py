@@ -88,7 +88,7 @@ class Logmel:
             hop=round(self.hop_seconds * rate_hz),
             segments=self.segments,
             ignore_level=self.ignore_level,
-            hann=np.float32(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)),
+            hann=(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32),
             filters=filters(_points(window) // 2 + 1, self.bands, rate_hz).astype(np.float32),
             dimensions=self.segments * 2 * self.bands,
         )
@@ -151,7 +151,7 @@ class _Logmel:
         spectrum = rfft(framed[:, :: self.hop] * self.hann, n=_points(self.window), axis=2)
         power = spectrum.real**2
         power += spectrum.imag**2
-        logarithm = np.log(np.maximum(power @ self.filters, FLOOR))
+        logarithm: NDArray[np.float32] = np.log(np.maximum(power @ self.filters, FLOOR))
         return logarithm.astype(np.float64)
 
     def _moments(

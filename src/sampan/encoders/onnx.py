@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Gt
 
 from sampan.encoders.feeds import Feed, feed_of
-from sampan.encoders.inputs import DECIDES, blank, kind_of, wanted_settings
+from sampan.encoders.inputs import DECIDES, Prepare, blank, kind_of, wanted_settings
 from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Encode, Modality
@@ -107,6 +107,10 @@ class _Onnx:
     @property
     def pads(self) -> bool:
         return self.feed.inputs.pads
+
+    @property
+    def prepare(self) -> Prepare | None:
+        return self.feed.inputs.prepare
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"

@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan.encoders.weights import offline, refuse_missing_tokenizer
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 
 def tokenizer_of(path: Path) -> Any:
@@ -62,13 +65,45 @@ class Tokens:
         return not self.pad_to_most
 
     def __call__(self, strings: list[str]) -> "tuple[dict[str, torch.Tensor], torch.Tensor]":
+        return self.padded(*self.split(strings))
+
+    def split(self, strings: list[str]) -> "tuple[NDArray[np.int32], NDArray[np.int32]]":
+        """
+        (sample, name, token), as long as the longest text, and tokens of each; `names` say which.
+        """
+        import numpy as np
+
         made = self.tokenizer(
             strings,
             padding="max_length" if self.pad_to_most else True,
             truncation=self.most is not None,
             max_length=self.most,
             return_attention_mask=True,
-            return_tensors="pt",
+            return_tensors="np",
         )
-        names = self.tokenizer.model_input_names
-        return {name: made[name] for name in names if name in made}, made["attention_mask"]
+        tokens = np.stack([made[name] for name in self.names], axis=1).astype(np.int32)
+        return tokens, made["attention_mask"].sum(1).astype(np.int32)
+
+    def padded(
+        self, tokens: "NDArray[np.int32]", used: "NDArray[np.int32]"
+    ) -> "tuple[dict[str, torch.Tensor], torch.Tensor]":
+        """What `split` gave of some texts, no longer than their longest."""
+        import numpy as np
+        import torch
+
+        longest = tokens.shape[2] if self.pad_to_most else int(used.max())
+        mask = (np.arange(longest) < used[:, None]).astype(np.int64)
+        made = {
+            name: torch.from_numpy(np.ascontiguousarray(tokens[:, place, :longest], np.int64))
+            for place, name in enumerate(self.names)
+        }
+        if "attention_mask" in self.tokenizer.model_input_names:
+            made["attention_mask"] = torch.from_numpy(mask)
+        return made, torch.from_numpy(mask)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What the model takes of each token beside the mask: its number, its sentence."""
+        made = self.tokenizer("a", return_attention_mask=True)
+        wanted = self.tokenizer.model_input_names
+        return [name for name in wanted if name in made and name != "attention_mask"]

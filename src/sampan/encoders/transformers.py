@@ -10,6 +10,7 @@ from sampan.encoders.compiling import compile_module, compiling, of_any_size
 from sampan.encoders.inputs import (
     DECIDES,
     Inputs,
+    Prepare,
     blank,
     inputs_of,
     kind_of,
@@ -140,6 +141,10 @@ class _Transformers:
     @property
     def pads(self) -> bool:
         return self.inputs.pads
+
+    @property
+    def prepare(self) -> Prepare | None:
+        return self.inputs.prepare
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"

@@ -7,7 +7,7 @@ same rows give the same bytes whatever was fast or slow.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -56,6 +56,7 @@ class Encoding:
         self._task, self._encode, self._batch = task, encode, batch
         self._shape, self._timings = shape, timings
         self._begin = getattr(encode, "begin", None) if task.device == "cuda" else None
+        self._prepare = getattr(encode, "prepare", None)
         self._limit = ThreadLimit("processes" if encoder.workers == "processes" else "threads")
         variant = job.stage_of(task.spec["stage"]).variant
         self._what = f"extract {variant}"
@@ -67,8 +68,8 @@ class Encoding:
         made: deque[_Made] = deque()
         for block in blocks:
             out = np.full((len(block.rows), *self._shape), np.nan, DTYPE)
-            made.append(_Made(block, out))
-            for rows in batches(block, self._batch, by_length=pads(self._encode)):
+            made.append(_Made(self._prepared(block), out))
+            for rows in batches(made[-1].block, self._batch, by_length=pads(self._encode)):
                 for part in fitting(rows, self._what):
                     under_way.append(self._begun(made[-1], part))
                     while len(under_way) > (0 if self._begin is None else 1):
@@ -80,6 +81,20 @@ class Encoding:
             self._end(last)
         for rest in made:
             yield rest.out
+
+    def _prepared(self, block: Block) -> Block:
+        """The block in the encoder's own elements; rows that are not valid stay untouched."""
+        if self._prepare is None or not block.valid.any():
+            return block
+        rows = np.flatnonzero(block.valid)
+        with self._timings.at("encode"), self._limit:
+            some, used = self._prepare(*_taken(block, rows))
+        if len(rows) == len(block.rows):
+            return replace(block, data=some, length=used)
+        data = np.zeros((len(block.rows), *some.shape[1:]), some.dtype)
+        length = np.zeros(len(block.rows), used.dtype)
+        data[rows], length[rows] = some, used
+        return replace(block, data=data, length=length)
 
     def _begun(self, made: "_Made", rows: NDArray[np.intp]) -> "_Part":
         made.waits_for += 1
@@ -152,7 +167,7 @@ def batches(block: Block, batch: int, *, by_length: bool) -> list[NDArray[np.int
     """
     usable = np.flatnonzero(block.valid)
     if by_length and block.length is not None:
-        return _by_length(usable, block.length, batch, block.data.shape[1])
+        return _by_length(usable, block.length, batch, block.data.shape[-1])
     return [usable[start : start + batch] for start in range(0, len(usable), batch)]
 
 

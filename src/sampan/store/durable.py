@@ -61,7 +61,7 @@ def fsync_folder(folder: Path) -> None:
 
 def write_all(file: BinaryIO, data: "bytes | NDArray[np.uint8]") -> None:
     """Write to an unbuffered file, which may take fewer bytes at a time."""
-    view = memoryview(data)
+    view = memoryview(data)  # type: ignore[arg-type] # mypy does not know numpy's buffers on 3.11
     while view:
         view = view[file.write(view) or 0 :]
 
