@@ -23,7 +23,8 @@ from goals import Found, Report
 from pictures import link, write_pictures
 
 from sampan import plugins
-from sampan.plan import Plan, modality_mb
+from sampan.memory import modality_mb
+from sampan.plan import Plan
 
 FILES = 200
 EVERY_SECONDS = 0.05

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sampan import plan
+from sampan import memory
 from sampan.errors import PluginError
 from sampan.plugins import Encode, Encoder
 from sampan.steps import job
@@ -154,7 +154,7 @@ def rows_at_once(encoder: Encoder, encode: Encode, batch: int, row_bytes: int) -
     """Rows of a block: a batch, or as many as it takes to find rows of like length."""
     if not pads(encode):
         return batch
-    most = plan.AHEAD_BYTES[encoder.workers] // 4 // max(1, row_bytes)
+    most = memory.AHEAD_BYTES[encoder.workers] // 4 // max(1, row_bytes)
     return max(batch, min(BATCHES_IN_A_BLOCK * batch, most))
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sampan import plan, plugins
+from sampan import memory, plan, plugins
 from sampan.compute import Grant, Workers
 from sampan.errors import InvalidSample, StorageError
 from sampan.plugins import ArraySpec, Encode, Encoder, Modality
@@ -194,7 +194,7 @@ def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
     fused: Modality | None = None
     if is_fused(spec):
         fused = plugins.make("modalities", _as_decoded(spec)["modality"], modality_of(spec))
-    needed = plan.encoder_mb(encoder, grant.threads, grant.gpus, fused)
+    needed = memory.encoder_mb(encoder, grant.threads, grant.gpus, fused)
     grant.need(needed, f"extract {variant.path.name}")
 
 
@@ -276,7 +276,7 @@ def _make(
     name = layout.main
     fused = is_fused(task.spec)
     shard = Decoding(task, timings, "processes") if fused else None
-    ahead_bytes = plan.AHEAD_BYTES[encoder.workers]
+    ahead_bytes = memory.AHEAD_BYTES[encoder.workers]
     if shard is not None:
         size = rows_at_once(encoder, encode, batch, shard.row_bytes)
         blocks = shard.ahead(size, threads=_decoders(task, encoder), most_bytes=ahead_bytes)

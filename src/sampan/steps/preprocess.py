@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sampan import plan, plugins
+from sampan import memory, plan, plugins
 from sampan.compute import Grant
 from sampan.errors import InvalidSample
 from sampan.plugins import ArraySpec, Modality
@@ -67,7 +67,7 @@ def preprocess(
                 for shard in partition.shards}  # fmt: skip
         todo = partition.adopt(keys)
         if todo:
-            grant.need(plan.modality_mb(plugin, grant.threads), f"preprocess {stage.name}")
+            grant.need(memory.modality_mb(plugin, grant.threads), f"preprocess {stage.name}")
             tasks = [
                 ShardTask(
                     step="preprocess",
@@ -144,7 +144,7 @@ def _make(task: ShardTask, variant: Variant, layout: Layout, timings: Timings) -
             for array, path in temporaries.items()
         }
         rows_at_once = layout.arrays[name].rows_per_chunk
-        blocks = shard.ahead(rows_at_once, threads=1, most_bytes=plan.WRITE_AHEAD_BYTES)
+        blocks = shard.ahead(rows_at_once, threads=1, most_bytes=memory.WRITE_AHEAD_BYTES)
         with blocks:
             for block in blocks:
                 shard.finish(block)

@@ -12,7 +12,7 @@ from sampan.config.load import parse_as
 from sampan.config.root import ModelSettings
 from sampan.config.split import SplitSettings
 from sampan.errors import StorageError
-from sampan.plan import MASTER_MB, WORKER_MB
+from sampan.memory import MASTER_MB, WORKER_MB
 from sampan.steps import job
 from sampan.store.committed import Committed
 from sampan.store.index import Index, IndexFolder
