@@ -9,7 +9,7 @@ from steps import running
 from workflows.clone import PROFILE, Clone
 
 from sampan.plan import Plan
-from sampan.steps.estimate_jobs import jobs_of, rows_of
+from sampan.steps.estimate.jobs import jobs_of, rows_of
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""One module a rule: open stores, call functions that know only arrays, write one store."""
+"""One module or package a rule: open stores, call what knows only arrays, write one store."""

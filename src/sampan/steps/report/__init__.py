@@ -1,0 +1,110 @@
+"""
+Write the page that people would rather look at than logs: what a config made, and how good it is.
+
+Only the stages that this config reaches are shown, whatever else lies in the results folder.
+"""
+
+import argparse
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sampan import __version__
+from sampan.plan import Plan
+from sampan.reporting.data import DatasetReport, ModelReport, Provenance, ReportData
+from sampan.reporting.page import render
+from sampan.reporting.wording import count, listed
+from sampan.steps import job
+from sampan.steps.examples import Examples
+from sampan.steps.report.dataset import dataset_report
+from sampan.steps.report.jobs import jobs_of
+from sampan.steps.report.model import model_report
+from sampan.store.durable import read_json, write_bytes
+
+PACKAGES = ("numpy", "zarr", "dask", "snakemake")
+"""Named on the page whether a model was trained or not."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    job.arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the page")
+
+
+def run(args: argparse.Namespace) -> None:
+    report(args.spec, args.results, args.out)
+
+
+def report(spec: dict[str, Any], results: Path, out: Path) -> None:
+    """
+    Replace the page at `out`, atomically; `spec` holds the `config`.
+
+    `StorageError` where a stage of the config is not committed or a model not evaluated.
+    """
+    page = render(report_data(spec["config"], results)).encode()
+    write_bytes(out, page)
+    job.log.info("report: %s, %s bytes", out, f"{len(page):,}")
+
+
+def report_data(config: Mapping[str, Any], results: Path) -> ReportData:
+    """Everything on the page, gathered from a results folder."""
+    plan = Plan.parse(config)
+    examples = {name: Examples(plan, name, results) for name in plan.config.datasets}
+    datasets = [dataset_report(plan, name, examples[name], results) for name in examples]
+    models = [
+        model_report(plan, name, examples[stage.dataset], results)
+        for name, stage in plan.models.items()
+    ]
+    return ReportData(
+        title=listed([dataset.name for dataset in datasets]),
+        summary=_summary(datasets, models),
+        version=__version__,
+        datasets=datasets,
+        models=models,
+        provenance=_provenance(plan, config, results),
+    )
+
+
+def _summary(datasets: Sequence[DatasetReport], models: Sequence[ModelReport]) -> str:
+    rows = sum(dataset.rows for dataset in datasets)
+    kinds = dict.fromkeys(modality.kind for dataset in datasets for modality in dataset.modalities)
+    features = sum(len(dataset.features) for dataset in datasets)
+    made = (
+        f"{count(len(models), 'model')}, each measured on samples that its training never saw"
+        if models
+        else count(features, "stored set of features", "stored sets of features")
+        if features
+        else "arrays that any Zarr reader opens"
+    )
+    return f"{count(rows, 'sample')} of {listed(list(kinds))}, from raw files to {made}."
+
+
+def _provenance(plan: Plan, config: Mapping[str, Any], results: Path) -> Provenance:
+    import yaml
+
+    cards = [read_json(results / stage.folder / "model.json") for stage in plan.models.values()]
+    splits = {name: dataset.split for name, dataset in plan.config.datasets.items()}
+    seeds = {f"{name}, split": split.seed for name, split in splits.items() if not split.column}
+    return Provenance(
+        digests={
+            f"{stage.dataset}, {stage.name}": stage.digest
+            for stage in (*plan.preprocessed.values(), *plan.features.values())
+        }
+        | {name: stage.digest for name, stage in plan.models.items()},
+        versions=_versions([card["versions"] for card in cards]),
+        seeds=seeds | {card["model"]: card["seed"] for card in cards},
+        config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100),
+        rules=jobs_of(plan, results),
+    )
+
+
+def _versions(of_models: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What made the models, beside what made this page; several where they differ."""
+    here = {"sampan": __version__, "python": platform.python_version()}
+    here |= {name: version(name) for name in PACKAGES}
+    found: dict[str, dict[str, None]] = {}
+    for versions in (here, *of_models):
+        for name, number in versions.items():
+            found.setdefault(name, {})[number] = None
+    return {name: ", ".join(numbers) for name, numbers in found.items()}
