@@ -167,7 +167,11 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
+        "distributed.admin.tick.interval": "1s",  # every 20 ms it would wake each process
         "distributed.admin.tick.limit": "1h",
+        "distributed.admin.system-monitor.interval": "10s",
+        "distributed.admin.system-monitor.disk": False,
+        "distributed.worker.profile.enabled": False,  # looks at every thread every 10 ms
         "distributed.comm.timeouts.connect": "60s",
     }
     quiet = logging.getLogger("distributed")

@@ -87,7 +87,7 @@ def resize_with_torch(pixels: "NDArray[np.uint8]", to: Window, out: "NDArray[np.
     kept = _resized("horizontal", kept, across, 1.0, x.scale)
     if y.scale >= 1:
         kept = _resized("vertical", kept, (y.made, x.made), y.scale, 1.0)
-    np.copyto(out, kept[y.lead :, x.lead :])
+    np.copyto(out, kept[y.lead : y.lead + to.height, x.lead : x.lead + to.width])
 
 
 class _Axis(NamedTuple):

@@ -14,11 +14,16 @@ _OF_THREAD = threading.local()
 
 def scratch(purpose: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An array of any content, this thread's until it asks again for the same purpose."""
+    last: NDArray[np.uint8] | None = getattr(_OF_THREAD, purpose, None)
+    if last is not None and last.shape == shape:
+        return last
     size = prod(shape)
     if size > KEPT_BYTES:
         return np.empty(shape, np.uint8)
-    kept: NDArray[np.uint8] | None = getattr(_OF_THREAD, purpose, None)
-    if kept is None or kept.size < size:
-        kept = np.empty(size, np.uint8)
-        setattr(_OF_THREAD, purpose, kept)
-    return kept[:size].reshape(shape)
+    whole: NDArray[np.uint8] | None = getattr(_OF_THREAD, f"{purpose} whole", None)
+    if whole is None or whole.size < size:
+        whole = np.empty(size, np.uint8)
+        setattr(_OF_THREAD, f"{purpose} whole", whole)
+    last = whole[:size].reshape(shape)
+    setattr(_OF_THREAD, purpose, last)
+    return last
