@@ -136,7 +136,9 @@ def measure(args: argparse.Namespace) -> Report:
     device = gpu()
     if device is None:
         print("no GPU", file=sys.stderr)
-        return Report([Found(hop=HOP, measured=MEASURED, values=(), goal=1, note="no GPU")])
+        return Report(
+            [Found(hop=HOP.rstrip(","), measured=MEASURED, values=(), goal=1, note="no GPU")]
+        )
     found = records(
         args.folder / "gpu-benchmark",
         rows=args.rows,
