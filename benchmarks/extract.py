@@ -14,8 +14,8 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,12 @@ ROWS = {"tiny": 768, "small": 256, "base": 96}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    memory = Path("/dev/shm")
     parser.add_argument("only", nargs="*", help="of image, text, audio")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--captions", type=int, default=20_000)
     parser.add_argument("--clips", type=int, default=1_500)
-    parser.add_argument(
-        "--folder", type=Path, default=memory if memory.is_dir() else Path(tempfile.gettempdir())
-    )
+    parser.add_argument("--folder", type=Path, default=jobs.IN_MEMORY)
 
 
 def measure(args: argparse.Namespace) -> Report:
@@ -74,26 +71,19 @@ def image(folder: Path, args: argparse.Namespace) -> Report:
         modality = {"kind": "image", "column": "file", "height": SIDE, "width": SIDE}
         modality |= {"fit": "stretch"}
         plan = prepared(folder / f"results-{shape}", table, modality, count, entry, args.threads)
-        seen = in_turns(
-            {
-                "bare model": partial(
-                    rate, count, bare, "pictures", folder / shape, count, batch, args
-                ),
-                "sampan": partial(
-                    rate, count, extracted, plan, "image.it", args, report, f"ViT {shape}"
-                ),
-            },
-            args.repeats,
-        )
-        report.found.append(
+        beside(
+            report,
             Found(
                 hop=f"extract, ViT {shape}, stored pictures",
                 measured="÷ the bare model on resident tensors",
-                values=ratios(seen["sampan"], seen["bare model"]),
+                values=(),
                 goal=0.92,
-            )
+            ),
+            bound=partial(bare, "pictures", folder / shape, count, batch, args),
+            ours=partial(extracted, plan, "image.it", args),
+            rows=count,
+            repeats=args.repeats,
         )
-        report.figures |= rates(f"ViT {shape}", "images/s", seen)
     return report
 
 
@@ -103,26 +93,24 @@ def text(folder: Path, args: argparse.Namespace) -> Report:
     table = folder / "captions.csv"
     jobs.write_table(table, "caption", models.captions(count))
     # As large as in a partition of a million rows: among few rows few are of like length.
-    entry = models.minilm(folder / "minilm", batch) | {"rows_per_shard": 4096}
+    shard = min(4096, jobs.capacity_of(count))
+    entry = models.minilm(folder / "minilm", batch) | {"rows_per_shard": shard}
     modality = {"kind": "text", "column": "caption"}
     plan = prepared(folder / "results", table, modality, count, entry, args.threads)
     report = Report()
-    seen = in_turns(
-        {
-            "bare model": lambda: count / bare("texts", folder / "minilm", count, batch, args),
-            "sampan": lambda: count / extracted(plan, "text.it", args, report, "MiniLM"),
-        },
-        args.repeats,
-    )
-    report.found.append(
+    beside(
+        report,
         Found(
             hop="extract, MiniLM, captions",
             measured="÷ the bare model on tokens sorted by length",
-            values=ratios(seen["sampan"], seen["bare model"]),
+            values=(),
             goal=0.92,
-        )
+        ),
+        bound=partial(bare, "texts", folder / "minilm", count, batch, args),
+        ours=partial(extracted, plan, "text.it", args),
+        rows=count,
+        repeats=args.repeats,
     )
-    report.figures |= rates("MiniLM", "captions/s", seen)
     return report
 
 
@@ -136,23 +124,44 @@ def audio(folder: Path, args: argparse.Namespace) -> Report:
     modality |= {"seconds": sounds.SECONDS, "rate_hz": sounds.RATE_HZ}
     plan = prepared(folder / "results", table, modality, count, {"kind": "logmel"}, args.threads)
     report = Report()
-    seen = in_turns(
-        {
-            "decode and resample": lambda: count / sounds.decoded(folder / "clips", count),
-            "sampan": lambda: count / extracted(plan, "audio.it", args, report, "log-mel"),
-        },
-        args.repeats,
-    )
-    report.found.append(
+    beside(
+        report,
         Found(
             hop="10 s clips → log-mel",
             measured="÷ decoding and resampling alone",
-            values=ratios(seen["sampan"], seen["decode and resample"]),
+            values=(),
             goal=0.6,
-        )
+        ),
+        bound=partial(sounds.decoded, folder / "clips", count),
+        ours=partial(extracted, plan, "audio.it", args),
+        rows=count,
+        repeats=args.repeats,
     )
-    report.figures |= rates("log-mel", "clips/s", seen)
     return report
+
+
+def beside(
+    report: Report,
+    found: Found,
+    *,
+    bound: Callable[[], float],
+    ours: Callable[[], jobs.Job],
+    rows: int,
+    repeats: int,
+) -> None:
+    """Add `found`, with sampan's rate over its bound's of each turn, and the rates behind it."""
+    done: list[jobs.Job] = []
+
+    def rate() -> float:
+        done.append(ours())
+        return rows / done[-1].seconds_at_work
+
+    seen = in_turns({"bound": lambda: rows / bound(), "sampan": rate}, repeats)
+    values = ratios(seen["sampan"], seen["bound"])
+    report.found.append(replace(found, values=values))
+    for name, rates in seen.items():
+        report.figures[f"{found.hop}, {name}, rows/s"] = round(statistics.median(rates), 1)
+    report.figures[f"{found.hop}, sampan's job"] = done[-1].busy
 
 
 def prepared(
@@ -173,14 +182,11 @@ def prepared(
     return plan
 
 
-def extracted(
-    plan: Plan, name: str, args: argparse.Namespace, report: Report, called: str
-) -> float:
-    """Seconds at work; what it made is removed."""
+def extracted(plan: Plan, name: str, args: argparse.Namespace) -> jobs.Job:
+    """The job; what it made is removed."""
     done = jobs.run(jobs.stage_command(plan, "extract", "rows", name, threads=args.threads))
     shutil.rmtree(plan.results / plan.features["rows", name].folder)
-    report.figures[f"{called}, sampan's job"] = done.busy
-    return done.seconds_at_work
+    return done
 
 
 def bare(what: str, folder: Path, rows: int, batch: int, args: argparse.Namespace) -> float:
@@ -191,17 +197,6 @@ def bare(what: str, folder: Path, rows: int, batch: int, args: argparse.Namespac
         raise SystemExit(done.stderr)
     seconds: float = json.loads(done.stdout.splitlines()[-1])["seconds"]
     return seconds
-
-
-def rate(rows: int, work: Callable[..., float], *given: Any) -> float:
-    return rows / work(*given)
-
-
-def rates(what: str, unit: str, seen: dict[str, list[float]]) -> dict[str, float]:
-    return {
-        f"{what}, {name}, {unit}": round(statistics.median(found), 1)
-        for name, found in seen.items()
-    }
 
 
 if __name__ == "__main__":

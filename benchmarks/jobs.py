@@ -4,11 +4,15 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sampan.plan import Plan
+
+IN_MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+"""Where files lie of benchmarks that are not to measure the disk."""
 
 
 class Job(NamedTuple):
@@ -61,11 +65,15 @@ def write_table(path: Path, column: str, cells: list[str]) -> None:
     path.write_text("\n".join([f"id,{column}", *lines, ""]))
 
 
+def capacity_of(rows: int) -> int:
+    return 1 << max(6, (rows - 1).bit_length())
+
+
 def one_partition(
     results: Path, table: Path, modality: dict[str, Any], rows: int, **more: Any
 ) -> dict[str, Any]:
     """A config of the dataset `rows`, all in one partition; `more` is the dataset's."""
-    capacity = 1 << max(6, (rows - 1).bit_length())
+    capacity = capacity_of(rows)
     dataset = {
         "source": [{"kind": "table", "path": str(table), "key": "id"}],
         "capacity": capacity,

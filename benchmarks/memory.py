@@ -12,7 +12,6 @@ import argparse
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -40,12 +39,9 @@ class Peak(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    memory = Path("/dev/shm")
     parser.add_argument("--rows", type=int, nargs="+", default=[200, 2_000, 20_000])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--folder", type=Path, default=memory if memory.is_dir() else Path(tempfile.gettempdir())
-    )
+    parser.add_argument("--folder", type=Path, default=jobs.IN_MEMORY)
 
 
 def measure(args: argparse.Namespace) -> Report:

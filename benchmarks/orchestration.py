@@ -15,7 +15,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -51,15 +50,12 @@ class Sleeper:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    memory = Path("/dev/shm")
     parser.add_argument("--shards", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=10.0, help="of work in a shard")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=1, help="of the whole run")
     parser.add_argument("--starts", type=int, default=7, help="of the job with nothing to do")
-    parser.add_argument(
-        "--folder", type=Path, default=memory if memory.is_dir() else Path(tempfile.gettempdir())
-    )
+    parser.add_argument("--folder", type=Path, default=jobs.IN_MEMORY)
 
 
 def measure(args: argparse.Namespace) -> Report:

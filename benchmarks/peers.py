@@ -9,51 +9,18 @@ bare, where all is loaded before the clock starts) or of the whole (the others).
 """
 
 import io
-import multiprocessing as mp
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 
 SIDE = 224
-WORKERS = 2
 
 
-def in_memory(make: str, files: list[Path], rows: int) -> float:
-    """Seconds of `WORKERS` processes that share the rows and keep nothing."""
-    context = mp.get_context("spawn")
-    ready, go = context.Barrier(WORKERS + 1), context.Barrier(WORKERS + 1)
-    workers = [
-        context.Process(target=_worker, args=(make, files, rows // WORKERS, ready, go))
-        for _ in range(WORKERS)
-    ]
-    for worker in workers:
-        worker.start()
-    ready.wait()
-    began = time.perf_counter()
-    go.wait()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    return time.perf_counter() - began
-
-
-def _worker(make: str, files: list[Path], rows: int, ready: Any, go: Any) -> None:
-    contents = [path.read_bytes() for path in files]
-    decode = {"floor": _floor, "bare": _bare}[make]()
-    for data in contents[:20]:
-        decode(data)
-    ready.wait()
-    go.wait()
-    for row in range(rows):
-        decode(contents[row % len(contents)])
-    os._exit(0)  # what ends with the process is none of the work
-
-
-def _floor() -> Any:
+def floor() -> Any:
     """libjpeg-turbo alone, all pixels, into memory that is used again."""
     import simplejpeg
 
@@ -61,7 +28,7 @@ def _floor() -> Any:
     return lambda data: simplejpeg.decode_jpeg(data, buffer=buffer)
 
 
-def _bare() -> Any:
+def bare() -> Any:
     """The very decoding and resizing of `sampan preprocess`."""
     import torch
 
@@ -116,7 +83,7 @@ def webdataset(decode: Any, tars: Path, rows: int, out: Path) -> float:
         .map_tuple(decode)
         .batched(64)
     )
-    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=WORKERS)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=processes.WORKERS)
     shape = (rows, SIDE, SIDE, 3)
     stored = np.lib.format.open_memmap(out, "w+", np.uint8, shape)
     at = 0
@@ -160,7 +127,9 @@ print("seconds", time.perf_counter() - began)
 def main() -> None:
     name, folder, rows, out = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     if name in ("floor", "bare"):
-        seconds = in_memory(name, sorted(folder.glob("*.jpg")), rows)
+        seconds = processes.decoded(
+            {"floor": floor, "bare": bare}[name], sorted(folder.glob("*.jpg")), rows
+        )
     else:
         seconds = webdataset(
             {"pillow": by_pillow, "simplejpeg": by_simplejpeg}[name], folder, rows, out

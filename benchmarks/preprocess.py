@@ -15,7 +15,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,6 @@ HOP = "JPEG 500×375 → 224 px in Zarr"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    memory = Path("/dev/shm")
     parser.add_argument("--rows", type=int, default=20_000, help="pictures in sampan's large job")
     parser.add_argument("--peer-rows", type=int, default=6_000, help="in the others' large jobs")
     parser.add_argument("--repeats", type=int, default=3)
@@ -44,9 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--img2dataset", type=Path, help="Python of an environment that has img2dataset"
     )
-    parser.add_argument(
-        "--folder", type=Path, default=memory if memory.is_dir() else Path(tempfile.gettempdir())
-    )
+    parser.add_argument("--folder", type=Path, default=jobs.IN_MEMORY)
 
 
 def measure(args: argparse.Namespace) -> Report:
@@ -55,7 +51,7 @@ def measure(args: argparse.Namespace) -> Report:
     files = write_pictures(folder / "pictures", FILES)
     starts: dict[str, list[float]] = {}
     small = max(args.rows // 10, FILES)
-    small_peer = max(args.peer_rows // 6, FILES)
+    small_peer = max(args.peer_rows // 6, 2 * peers.TAR_ROWS)
     busy: list[str] = []
     peers.write_tars(files, folder / "tars", args.peer_rows)
 

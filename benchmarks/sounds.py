@@ -1,17 +1,15 @@
 """Clips of ten seconds for the benchmarks, the same ones every time, and their bare decoding."""
 
 import io
-import multiprocessing as mp
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 
 SECONDS, SOURCE_HZ, RATE_HZ = 10, 44_100, 16_000
 FILES = 60
-WORKERS = 2
 
 
 def clip(number: int) -> np.ndarray:
@@ -40,38 +38,18 @@ def write_clips(folder: Path, rows: int) -> list[str]:
     return names
 
 
-def decoded(folder: Path, rows: int) -> float:
-    """Seconds in which two processes decode and resample the clips, which lie in memory."""
-    context = mp.get_context("spawn")
-    ready, go = context.Barrier(WORKERS + 1), context.Barrier(WORKERS + 1)
-    workers = [
-        context.Process(target=_worker, args=(folder, rows // WORKERS, ready, go))
-        for _ in range(WORKERS)
-    ]
-    for worker in workers:
-        worker.start()
-    ready.wait()
-    began = time.perf_counter()
-    go.wait()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    return time.perf_counter() - began
-
-
-def _worker(folder: Path, rows: int, ready: Any, go: Any) -> None:
+def decode_and_resample() -> Any:
+    """What any reader of FLAC has to do, and no more."""
     import soundfile
     import soxr
-
-    contents = [path.read_bytes() for path in sorted(folder.glob("*.flac"))[:FILES]]
 
     def decode(data: bytes) -> np.ndarray:
         sound, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
         return soxr.resample(sound, rate_hz, RATE_HZ, quality="HQ")
 
-    decode(contents[0])
-    ready.wait()
-    go.wait()
-    for row in range(rows):
-        decode(contents[row % len(contents)])
-    os._exit(0)
+    return decode
+
+
+def decoded(folder: Path, rows: int) -> float:
+    """Seconds in which two processes decode and resample the clips, which lie in memory."""
+    return processes.decoded(decode_and_resample, sorted(folder.glob("*.flac"))[:FILES], rows)
