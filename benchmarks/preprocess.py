@@ -30,6 +30,7 @@ from pictures import link, write_pictures
 from sampan.plan import Plan
 
 FILES = 500
+ROW_BYTES = peers.SIDE * peers.SIDE * 3
 HERE = Path(__file__).parent
 HOP = "JPEG 500×375 → 224 px in Zarr"
 
@@ -118,6 +119,7 @@ def preprocess(folder: Path, files: list[Path], threads: int, busy: list[str], r
     modality |= {"max_pixels": 2**22, "max_bytes": 2**24}
     plan = Plan.parse(jobs.one_partition(results, table, modality, rows))
     jobs.index(plan, "rows")
+    jobs.touch(rows * ROW_BYTES)
     done = jobs.run(jobs.stage_command(plan, "preprocess", "rows", "image", threads=threads))
     busy.append(done.busy)
     shutil.rmtree(results)
@@ -127,6 +129,7 @@ def preprocess(folder: Path, files: list[Path], threads: int, busy: list[str], r
 def peer(source: Path, folder: Path, name: str, rows: int) -> float:
     out = folder / "peer.npy"
     words = [sys.executable, str(HERE / "peers.py"), name, str(source), str(rows), str(out)]
+    jobs.touch(rows * ROW_BYTES)
     seconds = run(words)
     out.unlink(missing_ok=True)
     return seconds
@@ -137,6 +140,7 @@ def img2dataset(folder: Path, files: list[Path], python: Path, rows: int) -> flo
     urls, out = folder / "urls.txt", folder / "img2dataset"
     urls.write_text("".join(f"file://{folder}/links/{name}\n" for name in names))
     shutil.rmtree(out, ignore_errors=True)
+    jobs.touch(rows * ROW_BYTES)
     seconds = run([str(python), "-W", "ignore", "-c", peers.IMG2DATASET, str(urls), str(out)])
     made = sum(1 for tar in out.glob("*.tar"))
     assert made == -(-rows // 500), f"img2dataset made {made} tar files of {rows} rows"

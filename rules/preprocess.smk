@@ -5,7 +5,7 @@ in   results/{dataset}/index/part-{part}.parquet, by its modality's receipt
 out  results/{dataset}/preprocess/{modality}@{digest}/
        {modality} (sample, y, x, channel) uint8 | (sample, byte) uint8 | (sample, time) float32, int16
        length (sample) int32, of text and audio: elements used of a row
-       digest (sample, byte) uint8: BLAKE2b of the source bytes
+       digest (sample, byte) uint8: SHA-256 of the source bytes
        valid (sample) bool
 """
 

@@ -167,6 +167,7 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
+        "distributed.worker.memory.monitor-interval": "500ms",  # reads /proc for each worker
         "distributed.admin.tick.interval": "1s",  # every 20 ms it would wake each process
         "distributed.admin.tick.limit": "1h",
         "distributed.admin.system-monitor.interval": "10s",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Group = Literal["sources", "modalities", "encoders"]
 
 REVISIONS: Mapping[str, int] = {
-    "preprocess": 1,
+    "preprocess": 2,
     "extract": 1,
     "train": 1,
     "modalities.image": 2,

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Gt, Le
 
 from sampan.modalities.limits import check_size
+from sampan.modalities.resizing import Window, window
 from sampan.plugins import ArraySpec, Decoded
 
 if TYPE_CHECKING:
     import numpy as np
-    import PIL.Image
     from numpy.typing import NDArray
-
-    from sampan.modalities.resizing import Window
 
 BYTES_PER_PIXEL = 24
 """Memory at most while a picture is decoded and flattened: WebP takes 21, AVIF 17, the rest 13."""
@@ -93,18 +91,12 @@ class Image:
             colour = self.background
             red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
             flat = raster.flattened(image, self.channels, (red, green, blue))
-            out[...] = self._from_pillow(raster.upright(flat, turned))
+            stood = raster.upright(flat, turned)
+            out[...] = raster.resized(stood, self._window(stood.height, stood.width))
         return Decoded(notes=notes)
 
-    def _window(self, height: int, width: int) -> "Window":
-        from sampan.modalities.resizing import window
-
+    def _window(self, height: int, width: int) -> Window:
         return window(height, width, to_height=self.height, to_width=self.width, fit=self.fit)
-
-    def _from_pillow(self, image: "PIL.Image.Image") -> "NDArray[np.uint8]":
-        from sampan.modalities.resizing import resize_with_pillow
-
-        return resize_with_pillow(image, self._window(image.height, image.width))
 
     def _from_jpeg(
         self, data: bytes, height: int, width: int, turned: int, out: "NDArray[np.uint8]"
@@ -114,10 +106,7 @@ class Image:
 
         Whether `out` was filled: False where the decoder for JPEG has no verdict.
         """
-        import numpy as np
-
-        from sampan.modalities import jpeg, raster
-        from sampan.modalities.resizing import resize_with_torch
+        from sampan.modalities import jpeg, raster, resampling
 
         sideways = turned >= 5
         to = self._window(*((width, height) if sideways else (height, width)))
@@ -128,7 +117,6 @@ class Image:
         if pixels is None:
             return False
         if turned != 1:
-            stood = raster.upright(raster.from_pixels(pixels), turned)
-            pixels = np.array(stood).reshape(stood.height, stood.width, -1)
-        resize_with_torch(pixels, to, out)
+            pixels = raster.to_pixels(raster.upright(raster.from_pixels(pixels), turned))
+        resampling.resize(pixels, to, out)
         return True

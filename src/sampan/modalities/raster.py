@@ -12,10 +12,11 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageCms
-from PIL.Image import Transpose
+from PIL.Image import Resampling, Transpose
 
 from sampan.errors import InvalidSample
 from sampan.modalities.limits import beginning
+from sampan.modalities.resizing import Window
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 ORIENTATION = 0x0112
@@ -236,3 +237,22 @@ def _srgb(image: PIL.Image.Image) -> PIL.Image.Image:
 def from_pixels(pixels: NDArray[np.uint8]) -> PIL.Image.Image:
     """(y, x, channel) as L or RGB."""
     return PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def to_pixels(image: PIL.Image.Image) -> NDArray[np.uint8]:
+    """L or RGB as (y, x, channel)."""
+    return np.array(image).reshape(image.height, image.width, -1)
+
+
+def resized(image: PIL.Image.Image, to: Window) -> NDArray[np.uint8]:
+    """(y, x, channel), antialiased bicubic; only the window is computed, whatever the whole."""
+    if image.size == (to.full_width, to.full_height):
+        kept = image.crop((to.left, to.top, to.left + to.width, to.top + to.height))
+    else:
+        x, y = image.width / to.full_width, image.height / to.full_height
+        right = min(image.width, (to.left + to.width) * x)
+        bottom = min(image.height, (to.top + to.height) * y)
+        kept = image.resize(
+            (to.width, to.height), Resampling.BICUBIC, box=(to.left * x, to.top * y, right, bottom)
+        )
+    return to_pixels(kept)

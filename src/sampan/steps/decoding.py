@@ -261,7 +261,7 @@ class _Decoder:
         self._limit = ThreadLimit(shard._workers)
 
     def fill(self, block: Block, rows: range, found: Sequence[Found]) -> None:
-        with self._shard._timings.at("decode"):
+        with self._shard._timings.at("decode"), self._limit:
             for i, data in zip(rows, found, strict=True):
                 self._fill(block, i, data)
 
@@ -274,8 +274,8 @@ class _Decoder:
             shard.digests[i] = np.frombuffer(content_hash(data), np.uint8)
             if row in shard._poison:
                 raise InvalidSample(shard._poison[row])
-            with self._limit:
-                decoded = shard.plugin.decode(data, block.data[at])
+            self._limit.restart()
+            decoded = shard.plugin.decode(data, block.data[at])
         except Exception as fault:
             block.data[at] = 0
             if is_out_of_memory(fault) and not self._final:

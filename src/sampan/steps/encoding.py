@@ -30,6 +30,10 @@ BATCHES_IN_A_BLOCK = 64
 """Of rows that are put in the order of their lengths."""
 ROWS_OVER_BATCH = 8
 """How many times more rows than `batch` may be in one of short rows."""
+ALIKE = 0.9
+"""Of the longest row's cost that the others of its batch have,"""
+PARTS_OF_A_BATCH = 8
+"""unless the batch would then be smaller than this part of a full one."""
 ELEMENTS_OF_A_ROW = 8
 """That a row costs beside its length: its first and last token, its part of every call."""
 
@@ -163,7 +167,7 @@ def batches(block: Block, batch: int, *, by_length: bool) -> list[NDArray[np.int
     Places of valid rows within the block, cut into batches.
 
     `by_length`: the longest first, and as many rows as cost no more than `batch` rows of full
-    length.
+    length; fewer where the next ones are shorter, so that little is padded.
     """
     usable = np.flatnonzero(block.valid)
     if by_length and block.length is not None:
@@ -175,11 +179,14 @@ def _by_length(
     usable: NDArray[np.intp], length: NDArray[np.int32], batch: int, longest: int
 ) -> list[NDArray[np.intp]]:
     ordered = usable[np.argsort(-length[usable], kind="stable")]
+    cost = length[ordered] + ELEMENTS_OF_A_ROW
     budget = batch * (longest + ELEMENTS_OF_A_ROW)
     parts, start = [], 0
     while start < len(ordered):
-        fits = budget // (int(length[ordered[start]]) + ELEMENTS_OF_A_ROW)
-        stop = start + max(1, min(fits, ROWS_OVER_BATCH * batch))
+        fits = int(budget // cost[start])
+        alike = int(np.searchsorted(-cost[start:], -ALIKE * cost[start], side="right"))
+        most = min(fits, ROWS_OVER_BATCH * batch)
+        stop = start + max(1, min(most, max(alike, fits // PARTS_OF_A_BATCH)))
         parts.append(ordered[start:stop])
         start = stop
     return parts

@@ -38,9 +38,9 @@ class ThreadLimit:
     """
     The same for one of several threads: its own CPU seconds count, whatever the others do.
 
-    Made in that thread; each `with` block counts from 0. Without a limit where others share the
-    process (`threads`), and elsewhere than on Linux, which has timers on a thread's clock
-    (timer_create of POSIX.1-2017).
+    Made in that thread; each `with` block counts from 0, and again from `restart`. Without a limit
+    where others share the process (`threads`), and elsewhere than on Linux, which has timers on a
+    thread's clock (timer_create of POSIX.1-2017).
     """
 
     def __init__(self, workers: Literal["threads", "processes"]) -> None:
@@ -56,6 +56,10 @@ class ThreadLimit:
                 raise OSError(ctypes.get_errno(), "timer_create")
 
     def __enter__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """The next sample of a block begins."""
         self._set(self._most)
 
     def __exit__(self, *_: object) -> None:

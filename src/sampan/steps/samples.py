@@ -123,7 +123,7 @@ class Samples:
         return found
 
     def digests(self, stage: Committed) -> NDArray[np.uint8]:
-        """(sample, 16): BLAKE2b of each row's source bytes; zeros where there were none."""
+        """(sample, 16): SHA-256 of each row's source bytes; zeros where there were none."""
         out = np.zeros((self.rows, 16), np.uint8)
         committed = min(self.rows, stage.rows)
         out[:committed] = stage.reader("digest").rows(0, committed)

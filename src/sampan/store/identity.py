@@ -10,8 +10,12 @@ def key_hash(key: str) -> bytes:
 
 
 def content_hash(data: bytes) -> bytes:
-    """128-bit BLAKE2b of a sample's source bytes."""
-    return hashlib.blake2b(data, digest_size=16).digest()
+    """
+    The first 128 bits of SHA-256 of a sample's source bytes.
+
+    Most processors have instructions for it, which make it twice as fast as BLAKE2b.
+    """
+    return hashlib.sha256(data).digest()[:16]
 
 
 def keys_digest(keys: Iterable[str]) -> str:

@@ -2,7 +2,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from sampan.modalities.resizing import SHIFT, resize_with_torch, window
+from sampan.modalities.resampling import SHIFT, resize
+from sampan.modalities.resizing import window
 
 
 def smooth(height, width, seed=0):
@@ -14,7 +15,7 @@ def smooth(height, width, seed=0):
 
 def resized(pixels, to):
     out = np.zeros((to.height, to.width, pixels.shape[2]), np.uint8)
-    resize_with_torch(pixels, to, out)
+    resize(pixels, to, out)
     return out
 
 
