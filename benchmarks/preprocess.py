@@ -1,7 +1,7 @@
 """
 JPEG files to rows of 224 × 224 pixels in Zarr, beside the bounds and beside what others do.
 
-    python benchmarks/preprocess.py [--rows 20000] [--repeats 3] [--img2dataset PYTHON]
+    python benchmarks/preprocess.py [--rows 20480] [--repeats 3] [--img2dataset PYTHON]
 
 Photographs of 500 × 375, see pictures.py. All in turns on the same two workers. A rate is the slope
 between a small job and a large one, so that it holds no start-up, of sampan or of a peer; what is
@@ -30,13 +30,15 @@ from pictures import link, write_pictures
 from sampan.plan import Plan
 
 FILES = 500
+ROWS = 20_480
+"""Forty shards, so that two workers end together, as the others' do with their tar files."""
 ROW_BYTES = peers.SIDE * peers.SIDE * 3
 HERE = Path(__file__).parent
 HOP = "JPEG 500×375 → 224 px in Zarr"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, default=20_000, help="pictures in sampan's large job")
+    parser.add_argument("--rows", type=int, default=ROWS, help="pictures in sampan's large job")
     parser.add_argument("--peer-rows", type=int, default=6_000, help="in the others' large jobs")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)

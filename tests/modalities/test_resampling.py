@@ -3,7 +3,7 @@ import PIL.Image
 import pytest
 
 from sampan.modalities.resampling import SHIFT, resize
-from sampan.modalities.resizing import window
+from sampan.modalities.window import window
 
 
 def smooth(height, width, seed=0):

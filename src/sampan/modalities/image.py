@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Gt, Le
 
 from sampan.modalities.limits import check_size
-from sampan.modalities.resizing import Window, window
+from sampan.modalities.window import Window, window
 from sampan.plugins import ArraySpec, Decoded
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from PIL.Image import Resampling, Transpose
 
 from sampan.errors import InvalidSample
 from sampan.modalities.limits import beginning
-from sampan.modalities.resizing import Window
+from sampan.modalities.window import Window
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 ORIENTATION = 0x0112

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from sampan.modalities.raster import from_pixels, resized
-from sampan.modalities.resizing import Window
 from sampan.modalities.scratch import scratch
+from sampan.modalities.window import Window
 
 MAX_EXCESS = 4
 """A picture that would be resized to more than this many times its window goes another way."""
