@@ -31,9 +31,9 @@ BATCHES_IN_A_BLOCK = 64
 ROWS_OVER_BATCH = 8
 """How many times more rows than `batch` may be in one of short rows."""
 ALIKE = 0.9
-"""Of the longest row's cost that the others of its batch have,"""
+"""A batch ends before rows that cost less than this share of its longest."""
 PARTS_OF_A_BATCH = 8
-"""unless the batch would then be smaller than this part of a full one."""
+"""A batch that is smaller than one in so many parts of a full one takes shorter rows too."""
 ELEMENTS_OF_A_ROW = 8
 """That a row costs beside its length: its first and last token, its part of every call."""
 
