@@ -114,6 +114,7 @@ def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, A
     for piece in plan["pieces"]:
         folder = _source(spec, piece).root_of(Path(piece["file"]))
         root = {"path": str(folder), "version": piece["version"]}
+        root |= {"allow": piece["allow"]} if piece.get("allow") else {}
         if root not in roots:
             roots.append(root)
         numbers.append(roots.index(root))

@@ -232,7 +232,14 @@ def _pieces(
                     "rows": end - first,
                     "stamp": found.stamp,
                 }
+                | _when_allowed(found.task.spec, found.task.source)
             )
             first = end
         number += 1
     return pieces
+
+
+def _when_allowed(spec: dict[str, Any], source: int) -> dict[str, Any]:
+    """Folders beside its root in which a source's files may lie, if there are any."""
+    allow = spec.get("allow", {}).get(str(source))
+    return {"allow": allow} if allow else {}
