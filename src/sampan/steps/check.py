@@ -22,6 +22,7 @@ from sampan.steps.index import stored
 from sampan.steps.ls import megabytes
 from sampan.steps.scan import capacity_fault
 from sampan.store.durable import patiently
+from sampan.terminal import one_line
 
 SAMPLES = 16
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         check = DatasetCheck(name, dataset, plan, args.samples)
         print("\n".join(check.would_make()))
         for warning in check.warnings:
-            print(f"warning: {warning}")
+            print(f"warning: {one_line(warning)}")
         faults += check.faults
     for model, stage in plan.models.items():
         settings = plan.config.models[model]
