@@ -221,3 +221,65 @@ def deny(monkeypatch, names):
         "access",
         lambda path, mode: os.path.basename(path) not in names and accessed(path, mode),
     )
+
+
+# Files that are none, and links -------------------------------------------------------------------
+
+
+def test_of_files_that_are_none_each_costs_one_sample_and_a_run_of_links_names_allow(
+    tmp_path, capsys
+):
+    source, tier = tmp_path / "source", tmp_path / "tier"
+    config = running.text_files(source)
+    config["results"] = str(tmp_path / "results")
+    folder = source / "texts/0"
+    os.mkfifo(replaced(folder / "1.txt"))
+    replaced(folder / "2.txt").mkdir()
+    replaced(folder / "3.txt").symlink_to("/dev/null")
+    replaced(folder / "4.txt").symlink_to("4.txt")
+    replaced(folder / "5.txt").symlink_to("nowhere")
+    (tier / "deep").mkdir(parents=True)
+    for i in range(6, 12):
+        (folder / f"{i}.txt").rename(tier / "deep" / f"{i}.txt")
+        (folder / f"{i}.txt").symlink_to(tier / "deep" / f"{i}.txt")
+
+    refused = running.elsewhere(config, tmp_path / "refused")
+    pipeline.run(refused, ("scan", "index"))
+    code = main(running.job(refused, "preprocess", threads=1))
+
+    assert code == 2
+    assert "link out of the source's folders, see allow" in capsys.readouterr().err
+    config["datasets"]["texts"]["source"][0]["allow"] = [str(tier)]
+    config["datasets"]["texts"]["modalities"]["text"]["max_invalid"] = 0.2
+    pipeline.run(config, ("scan", "index", "preprocess"), threads=1)
+    receipt = read_json(Variant(pipeline.folder_of(config, "text")).receipt(0))
+    assert receipt["reasons"] == {
+        "a FIFO, not a file": 1,
+        "a folder, not a file": 1,
+        "link out of the source's folders, see allow": 1,
+        "unusable path": 1,
+        "missing file": 1,
+    }
+    assert Plan.parse(config).columns_file("texts") != Plan.parse(refused).columns_file("texts")
+
+
+def replaced(path):
+    path.unlink()
+    return path
+
+
+def test_a_tier_that_is_away_is_bad_storage_though_the_links_to_it_are_there(tmp_path, capsys):
+    source, tier = tmp_path / "source", tmp_path / "tier"
+    config = running.text_files(source)
+    config["datasets"]["texts"]["source"][0]["allow"] = [str(tier)]
+    (source / "texts/0").rename(tier)
+    (source / "texts/0").mkdir()
+    for i in range(48):
+        (source / f"texts/0/{i}.txt").symlink_to(tier / f"{i}.txt")
+    pipeline.run(config, ("scan", "index"))
+    tier.rename(tmp_path / "away")
+
+    code = main(running.job(config, "preprocess", threads=1))
+
+    assert code == 2
+    assert "files of a shard are missing, and their folders too" in capsys.readouterr().err
