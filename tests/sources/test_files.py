@@ -325,14 +325,14 @@ def test_a_file_that_alone_may_not_be_read_costs_one_sample_at_once(
     fail_opening(monkeypatch, number, times=1)
     files = files_of(folder, patience_seconds=60)
 
-    with pytest.raises(DeniedFile, match="permission denied: by the file, not by its folder"):
+    with pytest.raises(DeniedFile, match="permission denied: this job's user may not read it"):
         files.read(0, "images/a.png")
 
     assert files.read(0, "images/b.png").data == b"bbb"
     assert waits == []
 
 
-def test_a_folder_that_may_not_be_read_is_storage_in_trouble(folder, monkeypatch, waits):
+def test_a_root_that_may_not_be_read_is_storage_in_trouble(folder, monkeypatch, waits):
     fail_opening(monkeypatch, errno.EACCES, times=1000)
     monkeypatch.setattr(os, "access", lambda *_: False)
 

@@ -129,9 +129,9 @@ class SampleFiles:
         except (FileNotFoundError, NotADirectoryError) as fault:
             raise self._missing(path, bounds, fault) from None
         except PermissionError:
-            if not _only_the_file_is_closed(path):
-                raise
-            raise DeniedFile("permission denied: by the file, not by its folder", path) from None
+            if not os.access(bounds.base_of(path) or "/", os.R_OK | os.X_OK):
+                raise  # nobody's file can be read: storage, or a ticket that ran out
+            raise DeniedFile("permission denied: this job's user may not read it", path) from None
         except OSError as fault:
             if fault.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EILSEQ):
                 raise InvalidSample(f"unusable path: {fault.strerror}") from None
@@ -219,15 +219,6 @@ def _absolute(path: str) -> InvalidSample:
     return InvalidSample(
         f"absolute path, see allow: allow: [{os.path.dirname(path)}] on the source lets it be read"
     )
-
-
-def _only_the_file_is_closed(path: str) -> bool:
-    """Whether the file's own rights keep it from being read, while its folder can be read."""
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return os.access(os.path.dirname(path) or "/", os.R_OK | os.X_OK)
 
 
 # Reading ------------------------------------------------------------------------------------------
