@@ -304,6 +304,19 @@ def test_a_file_that_does_not_stop_to_change_costs_one_sample(folder, monkeypatc
     assert reason(files_of(folder), "images/a.png").startswith("it changes while it is read: ")
 
 
+def test_a_file_that_storage_has_to_fetch_first_is_waited_for(folder, monkeypatch):
+    original = os.read
+
+    def read(handle, size):
+        if not os.get_blocking(handle):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return original(handle, size)
+
+    monkeypatch.setattr(reading.os, "read", read)
+
+    assert files_of(folder).read(0, "images/a.png").data == b"aaa"
+
+
 def before_each_read(monkeypatch, changes):
     original, left = os.read, list(changes)
 

@@ -236,9 +236,13 @@ def _whole(handle: int, max_bytes: int) -> bytes:
         try:
             data = _rest(handle, about.st_size + 1, max_bytes + 1)
         except OSError as fault:
-            if fault.errno == errno.EAGAIN or (about.st_size == 0 and fault.errno == errno.EIO):
+            if about.st_size == 0 and fault.errno in (errno.EAGAIN, errno.EIO, errno.EINVAL):
                 raise InvalidSample(f"not a plain file: {fault.strerror}") from None
-            raise
+            if fault.errno != errno.EAGAIN or os.get_blocking(handle):
+                raise
+            os.set_blocking(handle, True)  # a file that storage has to fetch first
+            os.lseek(handle, 0, os.SEEK_SET)
+            continue
         if len(data) == about.st_size:
             return data
         if len(data) > max_bytes:
