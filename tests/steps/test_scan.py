@@ -228,6 +228,16 @@ def test_keys_may_be_quarantined(tmp_path):
     }
 
 
+def test_keys_that_only_look_alike_are_two_samples_of_which_the_log_warns(tmp_path, caplog):
+    table = csv_table(tmp_path / "t.csv", ["a", "a ", "caf\u00e9", "cafe\u0301"])
+
+    plans = scanned(tmp_path, spec_of(table))
+
+    assert (plans[0]["rows"], plans[0]["refused"]) == (4, {})
+    assert "keys are taken as they are" in caplog.text
+    assert "such as 'a ', 'cafe\\u0301'" in caplog.text
+
+
 def test_keys_that_are_trusted_are_not_looked_at(tmp_path):
     table = csv_table(tmp_path / "t.csv", ["a", "a", ""])
 
