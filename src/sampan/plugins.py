@@ -33,7 +33,7 @@ REVISIONS: Mapping[str, int] = {
     "preprocess": 2,
     "extract": 1,
     "train": 1,
-    "modalities.image": 2,
+    "modalities.image": 3,
     "modalities.text": 1,
     "modalities.audio": 1,
     "encoders.hog": 1,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Gt, Le
 
 from sampan.modalities.limits import check_size
-from sampan.modalities.window import Window, window
+from sampan.modalities.window import SIDEWAYS, Window, upright, window
 from sampan.plugins import ArraySpec, Decoded
 
 if TYPE_CHECKING:
@@ -77,46 +77,60 @@ class Image:
 
         check_size(data, self.max_bytes)
         size = jpeg.plain_size(data)
-        if size and size[0] * size[1] <= self.max_pixels and self._from_jpeg(data, *size, 1, out):
-            return Decoded()
+        if size and size[0] * size[1] <= self.max_pixels:
+            notes = self._from_jpeg(data, *size, 1, out)
+            if notes is not None:
+                return Decoded(notes=notes)
         with raster.opened(data, self.max_pixels) as image:
             name = image.format or "image"
             if name in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
                 turned, notes = raster.orientation(image)
-                if self._from_jpeg(data, image.height, image.width, turned, out):
-                    return Decoded(notes=notes)
+                more = self._from_jpeg(data, image.height, image.width, turned, out)
+                if more is not None:
+                    return Decoded(notes=(*notes, *more))
+            if name in ("JPEG", "MPO") and image.mode == "CMYK":
+                jpeg.decode(data, *image.size[::-1], colours="CMYK", to_height=1, to_width=1)
             with raster.verdicts(name):
                 image.load()
-            turned, notes = raster.orientation(image)
+            turned, notes = raster.orientation(image)  # Pillow turns some kinds as it loads them
             colour = self.background
             red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
             flat = raster.flattened(image, self.channels, (red, green, blue))
-            stood = raster.upright(flat, turned)
-            out[...] = raster.resized(stood, self._window(stood.height, stood.width))
+            lying = self._lying(flat.height, flat.width, turned)
+            out[...] = upright(raster.resized(flat, lying), turned)
         return Decoded(notes=notes)
 
-    def _window(self, height: int, width: int) -> Window:
-        return window(height, width, to_height=self.height, to_width=self.width, fit=self.fit)
+    def _lying(self, height: int, width: int, turned: int) -> Window:
+        """What to keep of a picture that lies in its file with this Exif orientation."""
+        sides = (width, height) if turned in SIDEWAYS else (height, width)
+        kept = window(*sides, to_height=self.height, to_width=self.width, fit=self.fit)
+        return kept.lying(turned)
 
     def _from_jpeg(
         self, data: bytes, height: int, width: int, turned: int, out: "NDArray[np.uint8]"
-    ) -> bool:
+    ) -> tuple[str, ...] | None:
         """
-        Decoded at twice the resized size or more, which keeps 50 dB to a full decode.
-
-        Whether `out` was filled: False where the decoder for JPEG has no verdict.
+        Decoded no larger than needed: notes once `out` is filled, None for no verdict.
         """
-        from sampan.modalities import jpeg, raster, resampling
+        from sampan.modalities import jpeg, resampling
+        from sampan.modalities.scratch import scratch
 
-        sideways = turned >= 5
-        to = self._window(*((width, height) if sideways else (height, width)))
-        least = (to.full_width, to.full_height) if sideways else (to.full_height, to.full_width)
-        pixels = jpeg.decode(
-            data, channels=self.channels, min_height=2 * least[0], min_width=2 * least[1]
+        to = self._lying(height, width, turned)
+        scaled = jpeg.decode(
+            data,
+            height,
+            width,
+            colours="GRAY" if self.channels == 1 else "RGB",
+            to_height=to.full_height,
+            to_width=to.full_width,
         )
-        if pixels is None:
-            return False
-        if turned != 1:
-            pixels = raster.to_pixels(raster.upright(raster.from_pixels(pixels), turned))
-        resampling.resize(pixels, to, out)
-        return True
+        if scaled is None:
+            return None
+        extent = (scaled.height, scaled.width)
+        if turned == 1:
+            resampling.resize(scaled.pixels, to, out, extent)
+        else:
+            made = scratch("turned", (to.height, to.width, self.channels))
+            resampling.resize(scaled.pixels, to, made, extent)
+            out[...] = upright(made, turned)
+        return scaled.notes

@@ -12,24 +12,13 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageCms
-from PIL.Image import Resampling, Transpose
+from PIL.Image import Resampling
 
 from sampan.errors import InvalidSample
 from sampan.modalities.limits import beginning
-from sampan.modalities.window import Window
+from sampan.modalities.window import ORIENTATION, Window
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-ORIENTATION = 0x0112
-UPRIGHT = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
-"""What stands an image upright, by its orientation (Exif 2.32, tag 0x0112)."""
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF8": "GIF",
@@ -119,12 +108,7 @@ def orientation(image: PIL.Image.Image) -> tuple[int, tuple[str, ...]]:
             _read_strictly(image.info["exif"])
     except Exception:
         return 1, ("unreadable Exif",)
-    return (found if found in UPRIGHT else 1), ()
-
-
-def upright(image: PIL.Image.Image, exif_orientation: int) -> PIL.Image.Image:
-    method = UPRIGHT.get(exif_orientation)
-    return image if method is None else image.transpose(method)
+    return (found if found in range(1, 9) else 1), ()
 
 
 def flattened(
@@ -244,14 +228,21 @@ def to_pixels(image: PIL.Image.Image) -> NDArray[np.uint8]:
     return np.array(image).reshape(image.height, image.width, -1)
 
 
-def resized(image: PIL.Image.Image, to: Window) -> NDArray[np.uint8]:
-    """(y, x, channel), antialiased bicubic; only the window is computed, whatever the whole."""
-    if image.size == (to.full_width, to.full_height):
+def resized(
+    image: PIL.Image.Image, to: Window, extent: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """
+    (y, x, channel), antialiased bicubic; only the window is computed, whatever the whole.
+
+    The picture ends after `extent` rows and columns, by default with the last pixel.
+    """
+    height, width = extent or (float(image.height), float(image.width))
+    if (width, height) == (to.full_width, to.full_height):
         kept = image.crop((to.left, to.top, to.left + to.width, to.top + to.height))
     else:
-        x, y = image.width / to.full_width, image.height / to.full_height
-        right = min(image.width, (to.left + to.width) * x)
-        bottom = min(image.height, (to.top + to.height) * y)
+        x, y = width / to.full_width, height / to.full_height
+        right = min(width, (to.left + to.width) * x)
+        bottom = min(height, (to.top + to.height) * y)
         kept = image.resize(
             (to.width, to.height), Resampling.BICUBIC, box=(to.left * x, to.top * y, right, bottom)
         )
