@@ -1,5 +1,6 @@
 """Image: an encoded picture becomes a row of 8-bit pixels."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -51,6 +52,13 @@ class Image:
     """crop: resize until the target is covered, keep the centre; stretch: each side by itself."""
     background: str = "#ffffff"
     """Colour under transparent pixels, as #rrggbb."""
+    white: float | None = None
+    """
+    Value shown as white in grey pictures of more than 8 bits, such as 4095 for 12 bits stored in
+    16; by default what the file says, else the largest value of 16 bits, or 1.0 for floats.
+    """
+    black: float = 0.0
+    """Value shown as black in such pictures."""
     max_pixels: Annotated[int, Gt(0)] = 2**26
     """Pixels of a source picture at most, by its header; a larger one is not decoded."""
     max_bytes: Annotated[int, Gt(0)] = 256 * 2**20
@@ -62,6 +70,8 @@ class Image:
                 f"background {self.background!r} is no colour; write six hexadecimal digits, "
                 "for example #ffffff"
             )
+        if self.white is not None and not self.black < self.white < math.inf:
+            raise ValueError(f"white {self.white:g} must be more than black {self.black:g}")
 
     def array(self) -> ArraySpec:
         return ArraySpec(("y", "x", "channel"), (self.height, self.width, self.channels), "uint8")
@@ -73,7 +83,7 @@ class Image:
 
     def decode(self, data: bytes, out: "NDArray[np.uint8]") -> Decoded:
         """Fill `out` (y, x, channel); `InvalidSample` if it is no image, damaged, or too large."""
-        from sampan.modalities import jpeg, raster
+        from sampan.modalities import depth, jpeg, raster
 
         check_size(data, self.max_bytes)
         size = jpeg.plain_size(data)
@@ -90,15 +100,21 @@ class Image:
                     return Decoded(notes=(*notes, *more))
             if name in ("JPEG", "MPO") and image.mode == "CMYK":
                 jpeg.decode(data, *image.size[::-1], colours="CMYK", to_height=1, to_width=1)
+            deep_colour = depth.is_deep_colour(image)
             with raster.verdicts(name):
                 image.load()
             turned, notes = raster.orientation(image)  # Pillow turns some kinds as it loads them
+            more = ()
+            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+                image, more = depth.eight_bit(image, self.white, self.black)
+            elif deep_colour:
+                more = depth.dark_colour(image)
             colour = self.background
             red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
             flat = raster.flattened(image, self.channels, (red, green, blue))
             lying = self._lying(flat.height, flat.width, turned)
             out[...] = upright(raster.resized(flat, lying), turned)
-        return Decoded(notes=notes)
+        return Decoded(notes=(*notes, *more))
 
     def _lying(self, height: int, width: int, turned: int) -> Window:
         """What to keep of a picture that lies in its file with this Exif orientation."""

@@ -27,13 +27,13 @@ OTHER_KINDS = (
     "tj",
     "data precision",
     "JPEG process",
-    "arithmetic",
+    "arithmetic coding",
     "sampling",
     "color conversion",
     "memory",
 )
 """In what libjpeg and its wrapper say of files that are no worse for it, which Pillow may read."""
-JUNK = "bytes in a JPEG that belong to nothing"
+JUNK = "junk in JPEG passed over"
 
 
 class Scaled(NamedTuple):

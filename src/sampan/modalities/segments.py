@@ -34,15 +34,14 @@ def segments(data: bytes) -> Iterator[Segment]:
 
 def has_exif(data: bytes) -> bool:
     """Whether there is Exif data before the scan, or something that is no segment."""
-    at = len(START_OF_IMAGE)
-    for marker, start, stop in segments(data):
-        if start != at:
-            return True
+    at, end = 2, len(data) - 4
+    while at <= end and data[at] == 0xFF:
+        marker = data[at + 1]
         if marker == START_OF_SCAN:
             return False
-        if marker == APP1 and data.startswith(b"Exif", start + 4):
+        if marker == APP1 and data.startswith(b"Exif", at + 4):
             return True
-        at = stop
+        at += 2 + (data[at + 2] << 8) + data[at + 3]
     return True
 
 

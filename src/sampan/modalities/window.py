@@ -15,6 +15,7 @@ Orientations whose rows stand in the file as columns, and from what is then belo
 (Exif 2.32, tag 0x0112).
 """
 
+
 class Window(NamedTuple):
     """The picture as a whole is resized to (full_height, full_width); the rest is the part kept."""
 

@@ -1,0 +1,117 @@
+"""Pictures of more than 8 bits a channel, made 8-bit: which of their values is white."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL.TiffImagePlugin import TiffImageFile
+
+from sampan.errors import InvalidSample
+
+BITS_PER_SAMPLE, PHOTOMETRIC, MAX_VALUE, SAMPLE_FORMAT, SIGNED_MAX_VALUE = 258, 262, 281, 339, 341
+"""Tags of TIFF 6.0."""
+WHITE_IS_ZERO = 0
+UNSIGNED = 1
+CAMERA_BITS = (8, 10, 12, 14)
+"""Bits of sensors whose values are often stored in 16 bits as they are."""
+
+
+def _bits_used(top: int) -> int | None:
+    """Fewer than 16 where the highest of 16-bit values could be white in so many."""
+    return next((bits for bits in CAMERA_BITS if 0 < top < 2**bits), None)
+
+
+def is_deep_colour(image: PIL.Image.Image) -> bool:
+    """Whether a picture that is not yet loaded has 16 bits a channel, of which Pillow keeps 8."""
+    colour = image.mode in ("LA", "RGB", "RGBA")
+    return colour and any(";16" in str(tile.args) for tile in image.tile)
+
+
+def dark_colour(image: PIL.Image.Image) -> tuple[str, ...]:
+    """A note for a loaded picture of 16-bit colour, the upper 8 of which are left."""
+    bands = zip(image.getbands(), image.getextrema(), strict=True)
+    bits = _bits_used(max(256 * top + 255 for band, (_, top) in bands if band != "A"))
+    return (f"dark: colour fits into {bits} of 16 bits",) if bits else ()
+
+
+def eight_bit(
+    image: PIL.Image.Image, white: float | None, black: float
+) -> tuple[PIL.Image.Image, tuple[str, ...]]:
+    """
+    A loaded picture of mode I;16, I or F as L, or LA where one value is transparent, and notes.
+
+    `white` becomes 255 and `black` 0, what lies beyond is cut. Where `white` is None, it is that of
+    the bits that a TIFF says are used, else 65,535, and 1.0 for floats in 0 to 1; `InvalidSample`
+    for other floats, 32-bit and signed numbers.
+    """
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    values = np.asarray(image)
+    if image.mode == "I" and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED:
+        values = values.view(np.uint32)
+    low, top = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(top)):
+        raise InvalidSample("not finite: a pixel is NaN or infinite")
+    notes: tuple[str, ...] = ()
+    if white is None:
+        white = _white_by_tags(tags, float(top)) or _usual_white(image.mode, float(low), float(top))
+        if white == 65_535 and (bits := _bits_used(int(top))):
+            notes = (f"dark: fits into {bits} of 16 bits (white: {2**bits - 1})",)
+    if not np.isfinite(white):
+        raise InvalidSample(
+            f"unsupported pixels: {'floats' if image.mode == 'F' else 'whole numbers'} from "
+            f"{low:g} to {top:g}; set white and black to the values to be seen as such"
+        )
+    if low < black or top > white:
+        notes = (*notes, "beyond black or white")
+    grey = _scaled(values, white, black, tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
+    made = PIL.Image.fromarray(grey)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        opaque = PIL.Image.fromarray(np.uint8(255) * (values != clear))
+        made = PIL.Image.merge("LA", (made, opaque))
+    made.format = image.format
+    return made, notes
+
+
+def _white_by_tags(tags: Any, top: float) -> float | None:
+    """
+    Of the bits that a TIFF uses; its highest value counts only where it is one of so many bits:
+    others wrote what this one picture holds.
+    """
+    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+    said = [2**bits - 1] if 8 < bits < 16 else []
+    for tag in (MAX_VALUE, SIGNED_MAX_VALUE):
+        value = tags.get(tag)
+        said += value if isinstance(value, tuple) else [value]
+    widths = {2**bits - 1 for bits in range(9, 16)}
+    return next((float(value) for value in said if value in widths and value >= top), None)
+
+
+def _usual_white(mode: str, low: float, top: float) -> float:
+    """Infinite where it cannot be told."""
+    if mode.startswith("I;16"):
+        return 65_535
+    return 1.0 if mode == "F" and low >= 0 and top <= 1 else float("inf")
+
+
+def _scaled(values: NDArray[Any], white: float, black: float, inverted: bool) -> NDArray[np.uint8]:
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return _table(white, black, inverted)[values]
+    return _levels(values.astype(np.float64), white, black, inverted)
+
+
+@lru_cache(maxsize=4)
+def _table(white: float, black: float, inverted: bool) -> NDArray[np.uint8]:
+    return _levels(np.arange(65_536, dtype=np.float64), white, black, inverted)
+
+
+def _levels(
+    values: NDArray[np.float64], white: float, black: float, inverted: bool
+) -> NDArray[np.uint8]:
+    values -= black
+    values *= 255 / (white - black)
+    np.rint(values.clip(0, 255, out=values), out=values)
+    levels: NDArray[np.uint8] = values.astype(np.uint8)
+    return 255 - levels if inverted else levels
