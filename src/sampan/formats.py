@@ -271,7 +271,7 @@ def described(data: bytes, wanted: str) -> str:
 
 
 def beginning(data: bytes, num_bytes: int = 16) -> str:
-    """The first bytes of a file that nobody recognises: as words where they are, else as numbers."""
+    """The first bytes of a file that nobody recognises: as words, or else as numbers."""
     head = data[:num_bytes]
     if len(data) > 1 and not data.strip(data[:1]):
         return f"nothing but bytes 0x{data[0]:02x}"

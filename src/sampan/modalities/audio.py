@@ -61,8 +61,8 @@ class Audio:
     by content.
 
     No more of the source is decoded than the row needs, so damage behind the cut is not seen, but a
-    WAV file must hold as many bytes as its header claims. Read to their end, and noted, are those of
-    writers that could not go back to fill in a size (0, or within 64 KiB of 2³¹ or 2³²), or that
+    WAV file must hold as many bytes as its header claims. Read to their end, and noted, are those
+    of writers that could not go back to fill in a size (0, or within 64 KiB of 2³¹ or 2³²), or that
     counted their header as sound; so are MP3 files with other bytes before the first frame.
 
     Floats have their full scale at ±`full_scale`. Above 8 times that they are probably whole
@@ -207,7 +207,7 @@ class _Memory(io.BytesIO):
 
 
 def _readable(data: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """A WAV file as libsndfile reads it to its end, and what is odd; `InvalidSample` if it is cut."""
+    """A WAV file as libsndfile reads all of it, and what is odd; `InvalidSample` if it is cut."""
     claim = data_chunk(data)
     if claim is None:
         return data, ()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from sampan.errors import InvalidSample
@@ -23,7 +24,7 @@ def _bits_used(top: int) -> int | None:
     return next((bits for bits in CAMERA_BITS if 0 < top < 2**bits), None)
 
 
-def is_deep_colour(image: PIL.Image.Image) -> bool:
+def is_deep_colour(image: ImageFile) -> bool:
     """Whether a picture that is not yet loaded has 16 bits a channel, of which Pillow keeps 8."""
     colour = image.mode in ("LA", "RGB", "RGBA")
     return colour and any(";16" in str(tile.args) for tile in image.tile)
@@ -31,8 +32,8 @@ def is_deep_colour(image: PIL.Image.Image) -> bool:
 
 def dark_colour(image: PIL.Image.Image) -> tuple[str, ...]:
     """A note for a loaded picture of 16-bit colour, the upper 8 of which are left."""
-    bands = zip(image.getbands(), image.getextrema(), strict=True)
-    bits = _bits_used(max(256 * top + 255 for band, (_, top) in bands if band != "A"))
+    channels = [band for band in image.getbands() if band != "A"]
+    bits = _bits_used(256 * int(np.asarray(image)[..., : len(channels)].max()) + 255)
     return (f"dark: colour fits into {bits} of 16 bits",) if bits else ()
 
 
@@ -40,12 +41,14 @@ def eight_bit(
     image: PIL.Image.Image, white: float | None, black: float
 ) -> tuple[PIL.Image.Image, tuple[str, ...]]:
     """
-    A loaded picture of mode I;16, I or F as L, or LA where one value is transparent, and notes.
+    A loaded picture, and notes; of modes I;16, I and F as L, or LA where one value is transparent.
 
     `white` becomes 255 and `black` 0, what lies beyond is cut. Where `white` is None, it is that of
     the bits that a TIFF says are used, else 65,535, and 1.0 for floats in 0 to 1; `InvalidSample`
     for other floats, 32-bit and signed numbers.
     """
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return image, ()
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     values = np.asarray(image)
     if image.mode == "I" and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED:
@@ -98,7 +101,8 @@ def _usual_white(mode: str, low: float, top: float) -> float:
 
 def _scaled(values: NDArray[Any], white: float, black: float, inverted: bool) -> NDArray[np.uint8]:
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return _table(white, black, inverted)[values]
+        levels: NDArray[np.uint8] = _table(white, black, inverted)[values]
+        return levels
     return _levels(values.astype(np.float64), white, black, inverted)
 
 
@@ -113,5 +117,4 @@ def _levels(
     values -= black
     values *= 255 / (white - black)
     np.rint(values.clip(0, 255, out=values), out=values)
-    levels: NDArray[np.uint8] = values.astype(np.uint8)
-    return 255 - levels if inverted else levels
+    return (255 - values if inverted else values).astype(np.uint8)

@@ -91,24 +91,22 @@ class Image:
             notes = self._from_jpeg(data, *size, 1, out)
             if notes is not None:
                 return Decoded(notes=notes)
-        with raster.opened(data, self.max_pixels) as image:
-            name = image.format or "image"
-            if name in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
-                turned, notes = raster.orientation(image)
-                more = self._from_jpeg(data, image.height, image.width, turned, out)
+        with raster.opened(data, self.max_pixels) as opened:
+            name = opened.format or "image"
+            if name in ("JPEG", "MPO") and opened.mode in ("L", "RGB"):
+                turned, notes = raster.orientation(opened)
+                more = self._from_jpeg(data, opened.height, opened.width, turned, out)
                 if more is not None:
                     return Decoded(notes=(*notes, *more))
-            if name in ("JPEG", "MPO") and image.mode == "CMYK":
-                jpeg.decode(data, *image.size[::-1], colours="CMYK", to_height=1, to_width=1)
-            deep_colour = depth.is_deep_colour(image)
+            if name in ("JPEG", "MPO") and opened.mode == "CMYK":
+                jpeg.decode(data, *opened.size[::-1], colours="CMYK", to_height=1, to_width=1)
+            deep_colour = depth.is_deep_colour(opened)
             with raster.verdicts(name):
-                image.load()
-            turned, notes = raster.orientation(image)  # Pillow turns some kinds as it loads them
-            more = ()
-            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-                image, more = depth.eight_bit(image, self.white, self.black)
-            elif deep_colour:
-                more = depth.dark_colour(image)
+                opened.load()
+            turned, notes = raster.orientation(opened)  # Pillow turns some kinds as it loads them
+            image, more = depth.eight_bit(opened, self.white, self.black)
+            if deep_colour:
+                more = depth.dark_colour(opened)
             colour = self.background
             red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
             flat = raster.flattened(image, self.channels, (red, green, blue))

@@ -100,7 +100,8 @@ def decode(
         # Only the first warning is told, so that others may lie behind a harmless one.
         mended = _without_the_harmless(data, warning)
         if mended is None or mended == data:
-            return _refuse(warning)
+            _refuse(warning)
+            return None
         data, notes = mended, (JUNK,)
 
 

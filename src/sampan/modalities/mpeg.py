@@ -20,11 +20,11 @@ RATES_HZ = (44_100, 48_000, 32_000)
 
 
 def first_frame(data: bytes) -> int | None:
-    """The offset of the first frame behind any tags and bytes that are no sound, if there is one."""
-    start = _behind_tags(data)
-    for found in SYNC.finditer(data, start, start + SEARCHED):
-        if _is_sound(data, found.start()):
-            return found.start()
+    """Offset of the first frame behind any tags and bytes that are no sound, if there is one."""
+    for start in dict.fromkeys((_behind_tags(data), 0)):  # a tag's size may be wrong
+        for found in SYNC.finditer(data, start, start + SEARCHED):
+            if _is_sound(data, found.start()):
+                return found.start()
     return None
 
 

@@ -13,6 +13,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageCms
 from PIL.Image import Resampling
+from PIL.ImageFile import ImageFile
 
 from sampan.errors import InvalidSample
 from sampan.formats import described, plain, recognised
@@ -36,7 +37,7 @@ CODES = re.compile("decod(er|ing) error|when reading image file")
 
 
 @contextmanager
-def opened(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
+def opened(data: bytes, max_pixels: int) -> Iterator[ImageFile]:
     """
     The image with its header read and no pixel decoded; further frames are left alone.
 
@@ -111,12 +112,12 @@ def verdicts(name: str) -> Iterator[None]:
 def orientation(image: PIL.Image.Image) -> tuple[int, tuple[str, ...]]:
     """The Exif orientation, 1 where there is none; a note where the Exif data cannot be read."""
     try:
-        found = image.getexif().get(ORIENTATION)
+        found: int | None = image.getexif().get(ORIENTATION)
         if found is None and "exif" in image.info:
             _read_strictly(image.info["exif"])
     except Exception:
         return 1, ("unreadable Exif",)
-    return (found if found in range(1, 9) else 1), ()
+    return (found if found and found in range(1, 9) else 1), ()
 
 
 def flattened(
@@ -140,7 +141,7 @@ def flattened(
         return flat.convert(mode)
 
 
-def _open(data: bytes) -> PIL.Image.Image:
+def _open(data: bytes) -> ImageFile:
     known = recognised(data)
     name = NAMES.get(known.name) if known else None
     width, height = _claimed_size(data, name)

@@ -35,10 +35,10 @@ def data_chunk(data: bytes) -> Claim | None:
     while at + 8 <= len(data):
         name, size, start = data[at : at + 4], _size(data, at + 4), at + 8
         if name == b"ds64" and start + 16 <= len(data):
-            large = struct.unpack_from("<Q", data, start + 8)[0]
+            whole, large = struct.unpack_from("<QQ", data, start)
         if name == b"data":
             if size == 0xFFFFFFFF and large is not None:
-                size, whole = large, 0 if _is_unknown(large) else whole
+                size = large
             found = len(data) - start
             return Claim(size, min(size, found), start, _note(data, size, found, whole))
         at = start + size + size % 2
