@@ -62,7 +62,6 @@ BEGINNINGS: Mapping[bytes, Format] = {
     b"\0\0\0\x0cjP  \r\n\x87\n": JP2,
     b"\xff\x4f\xff\x51": JP2,
     b"\0\0\x01\0": Format("an ICO icon", "picture"),
-    b"\0\0\x02\0": Format("a CUR cursor", "picture"),
     b"icns": Format("an ICNS icon", "picture"),
     b"8BPS": Format("a PSD picture (Photoshop)", "picture"),
     b"gimp xcf": Format("an XCF picture (GIMP)", "picture"),
@@ -220,6 +219,8 @@ def _by_structure(head: bytes, data: bytes) -> Format | None:
         return Format("a DICOM file", "picture")
     if head[344:347] in (b"n+1", b"ni1"):
         return Format("a NIfTI volume", "array")
+    if head[:4] == b"\0\0\x02\0" and any(head[4:6]):  # a TGA picture has none there
+        return Format("a CUR cursor", "picture")
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return Format("a BMP picture", "picture")
     if head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G":

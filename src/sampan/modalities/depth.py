@@ -64,7 +64,7 @@ def eight_bit(
     if not np.isfinite(white):
         raise InvalidSample(
             f"unsupported pixels: {'floats' if image.mode == 'F' else 'whole numbers'} from "
-            f"{low:g} to {top:g}; set white and black to the values to be seen as such"
+            f"{low + 0.0:.10g} to {top + 0.0:.10g}; set white (and black)"
         )
     if low < black or top > white:
         notes = (*notes, "beyond black or white")

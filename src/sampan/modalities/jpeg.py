@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 EXTRA_BYTES = re.compile("([0-9]+) extraneous bytes before marker 0x([0-9a-f]+)")
 CHANNELS = {"GRAY": 1, "RGB": 3, "CMYK": 4}
-LEAST_PIXELS = {1: 5, 2: 3, 4: 2}
+LEAST_PIXELS = {2: 3, 4: 2}
 """
-Scale in eighths → pixels on each side of which one of the resized picture is made at least, so that
-a photograph keeps 50 dB to a full decode. The other scales of libjpeg take longer than all pixels.
+Scale in eighths → pixels a side of which one of the resized picture is made at least: photographs
+keep 50 dB to a full decode, fine patterns 42. The other scales of libjpeg take longer than all
+pixels, or as long as these.
 """
 RESTARTS, END_OF_IMAGE = range(0xD0, 0xD8), 0xD9
 HARMLESS = ("unknown JFIF revision", "Unknown Adobe color transform", "bad ICC marker")
