@@ -29,9 +29,18 @@ class Image:
 
     JPEG, PNG, WebP, GIF, BMP, TIFF and, where Pillow has it, AVIF, known by content; of several
     frames the first. Exif orientation is applied ("unreadable Exif" is noted), transparency laid
-    over `background`, 16 bit scaled to 8. Lab is converted to sRGB, colour profiles are ignored.
-    Resizing is bicubic and antialiased. Truncated files and damaged JPEG scans are refused, even
-    where a decoder would make up the rest.
+    over `background`. Lab is converted to sRGB, colour profiles are ignored. Resizing is bicubic
+    and antialiased.
+
+    Grey of more than 8 bits is scaled: 65,535 becomes white, or what a TIFF says of the bits that it
+    uses, or `white`. Values that would fit into fewer bits are noted ("dark: fits into 12 of 16
+    bits"). Floats are black to white from 0 to 1; other floats, signed and 32-bit numbers are
+    refused unless `white` is set.
+
+    Truncated files are refused, and JPEGs that libjpeg warns about, even where a decoder would make
+    up the rest; bytes that belong to nothing are noted ("junk in JPEG passed over"). JPEG has no
+    checksums: of photographs with 8 bits flipped, libjpeg notices three of four. Damage in JPEGs of
+    rare chroma layouts, which only Pillow reads, is refused where Pillow fails.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {

@@ -44,7 +44,7 @@ class Text:
     between a base and its combining marks (general category M) unless these alone overflow the row.
     Emoji that are joined by U+200D may be parted. NUL is refused, because it could not be told from
     the zeros after the text, and because it is how UTF-16 without a mark looks; so are more than
-    1,024 combining marks in a row.
+    1,024 combining marks in a row, PDF, RTF and Git LFS pointers. An HTML page is noted.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
