@@ -32,8 +32,8 @@ class Image:
     over `background`. Lab is converted to sRGB, colour profiles are ignored. Resizing is bicubic
     and antialiased.
 
-    Grey of more than 8 bits is scaled: 65,535 becomes white, or what a TIFF says of the bits that it
-    uses, or `white`. Values that would fit into fewer bits are noted ("dark: fits into 12 of 16
+    Grey of more than 8 bits is scaled: white is `white`, or what a TIFF says of the bits that it
+    uses, or 65,535. Values that would fit into fewer bits are noted ("dark: fits into 12 of 16
     bits"). Floats are black to white from 0 to 1; other floats, signed and 32-bit numbers are
     refused unless `white` is set.
 
