@@ -142,6 +142,18 @@ def test_dark_colour_is_noted(order):
     assert bright[1] == ()
 
 
+@pytest.mark.parametrize(("scale", "notes"), [(257, ()), (1, ("palette: fits into 8 of 16 bits",))])
+def test_a_palette_may_have_been_written_in_eight_bits(scale, notes):
+    red, green, blue = [200, 10] + [0] * 254, [0, 60] + [0] * 254, [50, 0] + [0] * 254
+    colours = [scale * level for level in (*red, *green, *blue)]
+    source = tiff(np.array([[0, 1]], np.uint8), photometric=3, tags={320: (SHORT, colours)})
+
+    row, told = decoded(Image(height=1, width=2), source)
+
+    assert row.tolist() == [[[200, 0, 50], [10, 60, 0]]]
+    assert told.notes == notes
+
+
 def test_white_must_be_more_than_black():
     with pytest.raises(ValueError, match="white 100 must be more than black 100"):
         Image(white=100, black=100)

@@ -11,7 +11,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from sampan.errors import InvalidSample
 
-BITS_PER_SAMPLE, PHOTOMETRIC, MAX_VALUE, SAMPLE_FORMAT, SIGNED_MAX_VALUE = 258, 262, 281, 339, 341
+BITS_PER_SAMPLE, PHOTOMETRIC, COLOUR_MAP, SAMPLE_FORMAT = 258, 262, 320, 339
+MAX_VALUE, SIGNED_MAX_VALUE = 281, 341
 """Tags of TIFF 6.0."""
 WHITE_IS_ZERO = 0
 UNSIGNED = 1
@@ -42,14 +43,18 @@ def eight_bit(
 ) -> tuple[PIL.Image.Image, tuple[str, ...]]:
     """
     A loaded picture, and notes; of modes I;16, I and F as L, or LA where one value is transparent.
+    A palette of 16 bits that has only 8-bit values is read as one of 8 bits, as libtiff does.
 
     `white` becomes 255 and `black` 0, what lies beyond is cut. Where `white` is None, it is that of
     the bits that a TIFF says are used, else 65,535, and 1.0 for floats in 0 to 1; `InvalidSample`
     for other floats, 32-bit and signed numbers.
     """
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    if image.mode == "P" and 0 < max(tags.get(COLOUR_MAP, (0,))) < 256:
+        image.putpalette(bytes(tags[COLOUR_MAP]), "RGB;L")
+        return image, ("palette: fits into 8 of 16 bits",)
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image, ()
-    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     values = np.asarray(image)
     if image.mode == "I" and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED:
         values = values.view(np.uint32)
