@@ -7,7 +7,6 @@ from sampan import plugins
 from sampan.config.references import mapping, texts
 from sampan.errors import ConfigError, PluginError
 
-
 NO_SUCH_KIND = ": no modalities of kind "
 
 
