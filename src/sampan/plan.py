@@ -20,7 +20,7 @@ from sampan.config.root import Config, ModelSettings
 from sampan.config.split import SplitSettings
 from sampan.errors import ConfigError
 from sampan.memory import SNAKEMAKE_MB, encoder_mb, modality_mb
-from sampan.refusals import plugin_faults
+from sampan.refusals import plugin_faults, with_plugin_faults
 
 PLAN_FILES = 256
 """Files of a scan at most, beside its columns'."""
@@ -84,7 +84,7 @@ class Plan:
         try:
             config = parse(values)
         except ConfigError as fault:
-            raise ConfigError([*fault.faults, *plugin_faults(values)]) from None
+            raise ConfigError(with_plugin_faults(fault.faults, values)) from None
         return cls(config)
 
     # Names ------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from sampan import plugins
 from sampan.config.references import mapping, texts
 from sampan.errors import ConfigError, PluginError
 
+NO_SUCH_KIND = ": no modalities of kind "
+
 
 def plugin_faults(values: Mapping[str, Any]) -> list[str]:
     """A line for each setting that a plug-in refuses; the config need not be right otherwise."""
@@ -31,6 +33,18 @@ def plugin_faults(values: Mapping[str, Any]) -> list[str]:
                 if fault := _mismatch(encoder, mapping(encoders.get(encoder)), modality, kind):
                     faults.append(f"{where}.features.{modality}: {fault}")
     return faults
+
+
+def with_plugin_faults(faults: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """
+    Both, but for what is missing where there is no such kind: who mends that may need other names.
+    """
+    found = plugin_faults(values)
+    unknown = tuple(f"{line.partition(NO_SUCH_KIND)[0]}." for line in found if NO_SUCH_KIND in line)
+    kept = [
+        line for line in faults if not (line.startswith(unknown) and line.endswith(": is missing"))
+    ]
+    return [*kept, *found]
 
 
 def _as_decoded(
