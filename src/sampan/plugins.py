@@ -63,6 +63,18 @@ class Decoded(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Shortened(Decoded):
+    """The same of a sample that is known to have had `whole` elements, more than its row holds."""
+
+    whole: int
+
+    @classmethod
+    def of(cls, length: int, notes: tuple[str, ...], whole: int) -> "Shortened":
+        found = cls(length, notes)
+        found.whole = whole
+        return found
+
+
 class Modality(Protocol):
     """Bytes of one sample → one row of the canonical array."""
 

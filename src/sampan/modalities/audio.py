@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 from sampan.errors import InvalidSample
 from sampan.modalities.limits import beginning, check_size
 from sampan.modalities.riff import data_chunk
-from sampan.plugins import ArraySpec, Decoded
+from sampan.plugins import ArraySpec, Decoded, Shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,11 +96,12 @@ class Audio:
             with soundfile.SoundFile(_Memory(data)) as source:
                 _check_source(source)
                 mono, rate_hz = self._mono(source), int(source.samplerate)
+                whole = round(source.frames / rate_hz * self.rate_hz)
         except soundfile.LibsndfileError as fault:
             raise InvalidSample(_reason(fault.error_string, data)) from fault
         except MemoryError as fault:
             raise InvalidSample("needs too much memory: the decoder ran out of it") from fault
-        return self._store(_resampled(mono, rate_hz, self.rate_hz), out)
+        return self._store(_resampled(mono, rate_hz, self.rate_hz), out, whole)
 
     def _mono(self, source: "soundfile.SoundFile") -> "NDArray[np.float32]":
         """The beginning of the sound (time), channels averaged."""
@@ -135,7 +136,8 @@ class Audio:
             raise InvalidSample(f"not finite: sample {odd[0]:,} is {mono[odd[0]]}")
         return mono[:read]
 
-    def _store(self, sound: "NDArray[np.float32]", out: "NDArray[Any]") -> Decoded:
+    def _store(self, sound: "NDArray[np.float32]", out: "NDArray[Any]", whole: int) -> Decoded:
+        """`whole`: samples of the whole source, as it claims."""
         import numpy as np
 
         length = min(len(sound), len(out))
@@ -149,6 +151,8 @@ class Audio:
             out[:length] = scaled.clip(-32_768, 32_767)
         else:
             out[:length] = sound[:length]
+        if whole > length and "cut" in notes:
+            return Shortened.of(length, tuple(notes), whole)
         return Decoded(length, tuple(notes))
 
 

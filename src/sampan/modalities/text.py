@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from sampan.errors import InvalidSample
 from sampan.modalities.limits import check_size
-from sampan.plugins import ArraySpec, Decoded
+from sampan.plugins import ArraySpec, Decoded, Shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,9 @@ class Text:
         stored = kept.encode()
         out[: len(stored)] = np.frombuffer(stored, dtype=np.uint8)
         whole = len(head) == len(text) and len(kept) == len(normal)
-        return Decoded(len(stored), () if whole else ("cut",))
+        if whole:
+            return Decoded(len(stored))
+        return Shortened.of(len(stored), ("cut",), len(data))
 
 
 def _code_points(data: bytes) -> str:

@@ -25,6 +25,7 @@ from sampan.store.durable import read_json, write_bytes
 
 PACKAGES = ("numpy", "zarr", "dask", "snakemake")
 """Named on the page whether a model was trained or not."""
+OWN_COUNTS = "Datasets may share sources, so each is counted for itself."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +68,6 @@ def report_data(config: Mapping[str, Any], results: Path) -> ReportData:
 
 
 def _summary(datasets: Sequence[DatasetReport], models: Sequence[ModelReport]) -> str:
-    rows = sum(dataset.rows for dataset in datasets)
     kinds = dict.fromkeys(modality.kind for dataset in datasets for modality in dataset.modalities)
     features = sum(len(dataset.features) for dataset in datasets)
     made = (
@@ -77,7 +77,10 @@ def _summary(datasets: Sequence[DatasetReport], models: Sequence[ModelReport]) -
         if features
         else "arrays that any Zarr reader opens"
     )
-    return f"{count(rows, 'sample')} of {listed(list(kinds))}, from raw files to {made}."
+    what = f"of {listed(list(kinds))}, from raw files to {made}."
+    if len(datasets) == 1:
+        return f"{count(datasets[0].rows, 'sample')} {what}"
+    return f"{count(len(datasets), 'dataset')} {what} {OWN_COUNTS}"
 
 
 def _provenance(plan: Plan, config: Mapping[str, Any], results: Path) -> Provenance:
