@@ -8,6 +8,7 @@ import soxr
 
 from sampan.errors import InvalidSample
 from sampan.modalities.audio import Audio
+from sampan.plugins import Shortened
 from sampan.testing import samples
 from sampan.testing.modalities import ModalityConformance, decoded
 
@@ -229,3 +230,12 @@ def test_a_wav_file_of_a_stream_is_read_to_its_end(data):
     np.testing.assert_array_equal(
         decoded(plugin, stream.read_bytes())[0], decoded(plugin, same.read_bytes())[0]
     )
+
+
+def test_a_sound_that_is_cut_says_how_long_the_whole_is():
+    source = samples.tone(frequency_hz=440, seconds=2.0, rate_hz=8_000)
+
+    told = Audio(rate_hz=16_000, seconds=0.5).decode(source, np.zeros(8_000, np.float32))
+
+    assert isinstance(told, Shortened)
+    assert (told.length, told.whole) == (8_000, 32_000)

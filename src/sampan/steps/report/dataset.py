@@ -111,8 +111,8 @@ def cut_in_words(notes: Mapping[str, int]) -> str:
     known = sum(counts)
     if not known:
         return ""
-    ascending = [tenth for tenth, times in enumerate(counts) for _ in range(min(times, 1))]
-    least, most = ascending[0], ascending[-1]
+    there = [tenth for tenth, times in enumerate(counts) if times]
+    least, most = there[0], there[-1]
     if least == most:
         return f"by {_tenths(least)}"
     median = next(i for i in range(len(counts)) if 2 * sum(counts[i + 1 :]) < known)
