@@ -318,12 +318,16 @@ class Plan:
     def extract_mb(
         self, encoder: str, threads: int, gpus: int = 0, *, of: tuple[str, str] | None = None
     ) -> int:
-        """`of` is the dataset and the modality, which counts where it is not stored."""
+        """`of` is the dataset and the modality, whose rows count where they are long."""
         entry = self.config.encoders[encoder]
         plugin = plugins.make("encoders", entry.settings, encoder)
         source = self.config.datasets[of[0]].modalities[of[1]] if of else None
-        fused = None if source is None or source.store else _fused(source, entry.kind)
-        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus, fused)
+        fused = stored = None
+        if source is not None and source.store:
+            stored = plugins.make("modalities", source.settings, source.kind)
+        elif source is not None:
+            fused = _fused(source, entry.kind)
+        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus, fused, stored)
 
 
 def _fused(entry: ModalityEntry, encoder_kind: str) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
@@ -154,6 +154,18 @@ class Encoder(Protocol):
         ...
 
     def load(self, modality: Modality, device: str) -> Encode: ...
+
+
+@runtime_checkable
+class GrowsWithRows(Protocol):
+    """An encoder whose working memory grows with the length or the size of a row."""
+
+    def row_memory_bytes(self, modality: Modality) -> int:
+        """
+        As `memory_bytes`, with rows of this modality; from the settings alone. The rows themselves
+        do not count.
+        """
+        ...
 
 
 AUTO_ROWS: Mapping[str, int] = {"cpu": 32, "cuda": 1024}

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from sampan import memory
 from sampan.errors import PluginError
+from sampan.plan import canonical
 from sampan.plugins import Encode, Encoder
 from sampan.steps import job
 from sampan.steps.batches import Batch, fitting
-from sampan.steps.decoding import Block
+from sampan.steps.decoding import Block, plugin_of
 from sampan.steps.limits import ThreadLimit
 from sampan.steps.shards import ShardTask
 from sampan.steps.timings import Timings
@@ -64,6 +65,7 @@ class Encoding:
         self._limit = ThreadLimit("processes" if encoder.workers == "processes" else "threads")
         variant = job.stage_of(task.spec["stage"]).variant
         self._what = f"extract {variant}"
+        self._advice = memory.advice_on(plugin_of(canonical(task.spec["modality"])))
         self.invalid: dict[int, str] = {}
 
     def of(self, blocks: Iterable[Block]) -> Iterator[NDArray[np.float16]]:
@@ -105,7 +107,7 @@ class Encoding:
         begin = partial(begun, self._encode, self._begin, made.block)
         start = perf_counter()
         with self._limit, np.errstate(over="ignore"):
-            batch = Batch(begin, rows, self._what, self._task.device)
+            batch = Batch(begin, rows, self._what, self._task.device, self._advice)
         return _Part(made, rows, batch, perf_counter() - start)
 
     def _end(self, part: "_Part") -> None:
@@ -155,9 +157,12 @@ def pads(encode: Encode) -> bool:
 
 
 def rows_at_once(encoder: Encoder, encode: Encode, batch: int, row_bytes: int) -> int:
-    """Rows of a block: a batch, or as many as it takes to find rows of like length."""
+    """
+    Rows of a block: a batch, fewer where one thread would hold too much of long rows, or as many as
+    it takes to find rows of like length.
+    """
     if not pads(encode):
-        return batch
+        return memory.rows_of_block(encoder.workers, batch, row_bytes)
     most = memory.AHEAD_BYTES[encoder.workers] // 4 // max(1, row_bytes)
     return max(batch, min(BATCHES_IN_A_BLOCK * batch, most))
 
