@@ -94,7 +94,7 @@ class ModalityReport:
     quarantined: int
     bytes: int
     absent: int = 0
-    """Samples whose cell is empty: neither valid nor quarantined."""
+    """Samples without a value, which are neither valid nor quarantined."""
     reasons: Sequence[Reason] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     """Samples for each note of the decoder ("cut", "padded")."""

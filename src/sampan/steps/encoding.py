@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from sampan import memory
 from sampan.errors import PluginError
-from sampan.plan import canonical
 from sampan.plugins import Encode, Encoder
 from sampan.steps import job
 from sampan.steps.batches import Batch, fitting
-from sampan.steps.decoding import Block, plugin_of
+from sampan.steps.decoding import Block
 from sampan.steps.limits import ThreadLimit
 from sampan.steps.shards import ShardTask
 from sampan.steps.timings import Timings
@@ -46,7 +45,7 @@ class Encoding:
     """
     Blocks of one shard → embeddings, in row order; `invalid` are those that have none.
 
-    On a GPU an encoder that can `begin` has one batch under way while the next is begun.
+    `advice` is what to change where one row does not fit in memory. On a GPU an encoder that can `begin` has one batch under way while the next is begun.
     """
 
     def __init__(
@@ -57,6 +56,7 @@ class Encoding:
         batch: int,
         shape: tuple[int, ...],
         timings: Timings,
+        advice: str = "",
     ) -> None:
         self._task, self._encode, self._batch = task, encode, batch
         self._shape, self._timings = shape, timings
@@ -65,7 +65,7 @@ class Encoding:
         self._limit = ThreadLimit("processes" if encoder.workers == "processes" else "threads")
         variant = job.stage_of(task.spec["stage"]).variant
         self._what = f"extract {variant}"
-        self._advice = memory.advice_on(plugin_of(canonical(task.spec["modality"])))
+        self._advice = advice
         self.invalid: dict[int, str] = {}
 
     def of(self, blocks: Iterable[Block]) -> Iterator[NDArray[np.float16]]:

@@ -179,7 +179,8 @@ def _part_faults(
             target = variant.shard(layout, "valid", int(shard))
             if target.exists() and crc32c_of(target) != file["crc32c"]:
                 yield Fault(f"{target}: its bytes are not those recorded", path)
-    if receipt["valid"] < receipt["rows"] and not variant.quarantine(receipt["part"]).exists():
+    quarantined = receipt["rows"] - receipt["valid"] - receipt.get("absent", 0)
+    if quarantined and not variant.quarantine(receipt["part"]).exists():
         yield Fault(f"{variant.quarantine(receipt['part'])}: is missing", path)
 
 

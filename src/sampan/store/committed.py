@@ -45,6 +45,7 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
         records, wrong = chosen(variant, layout, receipt, listing)
         faults += wrong
         parts.append({name: receipt[name] for name in IN_DATASET})
+        parts[-1] |= {"absent": receipt["absent"]} if receipt.get("absent") else {}
         files = [file for record in records for file in record.files.values()]
         total += sum(file["bytes"] for file in (*files, *receipt["valid_files"].values()))
     if faults:
@@ -53,6 +54,7 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
         "format": FORMAT,
         "rows": rows,
         "valid": sum(part["valid"] for part in parts),
+        "absent": sum(part.get("absent", 0) for part in parts),
         "bytes": total,
         "reasons": _sum(part.pop("reasons") for part in parts),
         "notes": _sum(part.pop("notes") for part in parts),
@@ -135,3 +137,25 @@ class Committed:
         if self.rows == 0:
             return np.zeros(0, bool)
         return self.reader("valid").rows(0, self.rows)
+
+    def absent(self) -> NDArray[np.bool_]:
+        """(sample) bool: rows without a value, which are not valid and not in the quarantine."""
+        out = np.zeros(self.rows, bool)
+        for part in self.about["parts"]:
+            if part.get("absent"):
+                first, stop = part["first"], part["first"] + part["rows"]
+                out[first:stop] = ~self.reader("valid").rows(first, stop)
+                out[self._quarantined(part["part"])] = False
+        return out
+
+    def _quarantined(self, part: int) -> NDArray[np.int64]:
+        """Rows of a partition's quarantine; `StorageError` where it cannot be read."""
+        import pyarrow.parquet as pq
+
+        path = self.variant.quarantine(part)
+        try:
+            return np.asarray(pq.read_table(path, columns=["row"])["row"].to_numpy(), np.int64)
+        except FileNotFoundError:
+            return np.zeros(0, np.int64)
+        except (OSError, ValueError) as fault:
+            raise StorageError(f"{path}: cannot be read: {fault}") from fault

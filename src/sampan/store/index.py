@@ -68,6 +68,7 @@ class IndexPart:
             raise StorageError(f"{path}: holds {stored:,} rows; {rows:,} are committed")
         self.roots = [Path(root["path"]) for root in about["roots"]]
         self.versions: list[int] = [root["version"] for root in about["roots"]]
+        self.allow: list[list[str]] = [root.get("allow", []) for root in about["roots"]]
 
     @property
     def columns(self) -> list[str]:
