@@ -157,6 +157,15 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class KnowsDimensions(Protocol):
+    """An encoder whose settings tell how long its embeddings are."""
+
+    def dimensions_for(self, modality: Modality) -> int:
+        """Of embeddings of this modality; no array library is imported."""
+        ...
+
+
+@runtime_checkable
 class GrowsWithRows(Protocol):
     """An encoder whose working memory grows with the length or the size of a row."""
 
@@ -214,6 +223,22 @@ class Source(Protocol):
     ) -> Iterator[Cells]:
         """Batches of at most `rows` rows from the offset `start` on, with the key and `columns`."""
         ...
+
+
+@runtime_checkable
+class TypedSource(Protocol):
+    """A source whose columns may have types that are known before a row is read."""
+
+    def type_faults(self, file: Path, columns: Mapping[str, str]) -> list[str]:
+        """A line for each use whose column (use → column) cannot hold one text or number a row."""
+        ...
+
+
+@runtime_checkable
+class SelectiveSource(Protocol):
+    """A source that leaves out rows, and can say why none is left."""
+
+    def why_no_rows(self) -> list[str]: ...
 
 
 ENTRIES: Mapping[Group, type[Section]] = {

@@ -59,11 +59,15 @@ class Colour:
             ]
         return []
 
+    def dimensions_for(self, modality: Modality) -> int:
+        dimensions: int = self.bins ** modality.array().shape[2]
+        return dimensions
+
     def load(self, modality: Modality, device: str) -> Encode:
         if faults := self.check(modality):
             raise ConfigError(faults)
-        channels = modality.array().shape[2]
-        return _Colour(bins=self.bins, root=self.root, dimensions=self.bins**channels)
+        dimensions = self.dimensions_for(modality)
+        return _Colour(bins=self.bins, root=self.root, dimensions=dimensions)
 
 
 @dataclass(kw_only=True)

@@ -68,15 +68,17 @@ class Hog:
             f"set height and width to {side} or more, or a smaller pixels_per_cell"
         ]
 
-    def load(self, modality: Modality, device: str) -> Encode:
-        if faults := self.check(modality):
-            raise ConfigError(faults)
+    def dimensions_for(self, modality: Modality) -> int:
         height, width, _ = modality.array().shape
         blocks_y, blocks_x = (
             side // self.pixels_per_cell - self.cells_per_block + 1 for side in (height, width)
         )
-        dimensions = blocks_y * blocks_x * self.cells_per_block**2 * self.orientations
-        return _Hog(settings=self, dimensions=dimensions)
+        return blocks_y * blocks_x * self.cells_per_block**2 * self.orientations
+
+    def load(self, modality: Modality, device: str) -> Encode:
+        if faults := self.check(modality):
+            raise ConfigError(faults)
+        return _Hog(settings=self, dimensions=self.dimensions_for(modality))
 
 
 @dataclass(kw_only=True)

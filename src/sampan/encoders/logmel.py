@@ -86,6 +86,9 @@ class Logmel:
             ]
         return []
 
+    def dimensions_for(self, modality: Modality) -> int:
+        return self.segments * 2 * self.bands
+
     def load(self, modality: Modality, device: str) -> Encode:
         if faults := self.check(modality):
             raise ConfigError(faults)
@@ -100,7 +103,7 @@ class Logmel:
             ignore_level=self.ignore_level,
             hann=(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32),
             filters=filters(_points(window) // 2 + 1, self.bands, rate_hz).astype(np.float32),
-            dimensions=self.segments * 2 * self.bands,
+            dimensions=self.dimensions_for(modality),
         )
 
 

@@ -71,6 +71,9 @@ class Ngrams:
             return [f"ngrams takes texts (byte), this modality has ({', '.join(spec.dims)})"]
         return []
 
+    def dimensions_for(self, modality: Modality) -> int:
+        return self.dimensions
+
     def load(self, modality: Modality, device: str) -> Encode:
         from sklearn.feature_extraction import FeatureHasher
         from sklearn.feature_extraction.text import CountVectorizer

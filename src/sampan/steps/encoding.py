@@ -45,7 +45,8 @@ class Encoding:
     """
     Blocks of one shard → embeddings, in row order; `invalid` are those that have none.
 
-    `advice` is what to change where one row does not fit in memory. On a GPU an encoder that can `begin` has one batch under way while the next is begun.
+    `advice` is what to change where one row does not fit in memory. On a GPU an encoder that can
+    `begin` has one batch under way while the next is begun.
     """
 
     def __init__(
