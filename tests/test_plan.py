@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from configs import ROOT, small
 
+from sampan import plugins
 from sampan.config.load import read
 from sampan.encoders.ngrams import Ngrams
 from sampan.errors import ConfigError
@@ -439,3 +440,63 @@ def test_a_model_finds_the_digests_of_its_inputs_where_they_are():
         "image": ("features", "image.hog"),
         "caption": ("preprocess", "caption"),
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"datasets.d.modalities.row": {"kind": "table", "columns": ["a"]}},
+            "datasets.d.modalities.row: no modalities of kind 'table'; there are: ",
+        ),
+        (
+            {"encoders.new": {"kind": "dino", "device": "tpu"}},
+            "encoders.new: no encoders of kind 'dino'; there are: ",
+        ),
+        (
+            {"datasets.d.source": [{"kind": "parquet", "version": "one"}]},
+            "datasets.d.source.0: no sources of kind 'parquet'; there are: ",
+        ),
+    ],
+)
+def test_a_kind_that_there_is_none_of_is_said_first_and_nothing_that_follows_from_it(changes, said):
+    other = {"datasets.d.capacity": 0}
+
+    with pytest.raises(ConfigError) as caught:
+        Plan.parse(small(changes | other))
+
+    first, *rest = caught.value.faults
+    assert first.startswith(said)
+    place = said.split(": ")[0]
+    assert [line for line in rest if line.startswith(place)] == []
+    assert any(line.startswith("datasets.d.capacity") for line in rest)
+
+
+def test_features_of_different_lengths_cannot_be_compared():
+    changes = {"models.align": {"dataset": "d", "task": "retrieve"}}
+    changes |= {"models.align.inputs": ["image.hog", "caption.ngrams"]}
+
+    with pytest.raises(ConfigError) as caught:
+        Plan.parse(small(changes))
+
+    assert caught.value.faults == (
+        "models.align.inputs: features of different lengths cannot be compared: image.hog 324, "
+        "caption.ngrams 64; take encoders that share a space, or task: align",
+    )
+    assert Plan.parse(small(changes | {"encoders.ngrams.dimensions": 324}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality", "more"),
+    [
+        ("hog", {"kind": "image", "height": 40, "width": 64}, {"orientations": 5}),
+        ("colour", {"kind": "image", "height": 8, "width": 8, "channels": 1}, {"bins": 7}),
+        ("ngrams", {"kind": "text", "bytes": 64}, {"dimensions": 50}),
+        ("logmel", {"kind": "audio", "rate_hz": 8000, "seconds": 1.0}, {"segments": 3}),
+    ],
+)
+def test_the_length_of_embeddings_that_is_planned_is_that_of_the_encoder(kind, modality, more):
+    stored = plugins.make("modalities", modality, "m")
+    encoder = plugins.make("encoders", {"kind": kind, **more}, "e")
+
+    assert encoder.dimensions_for(stored) == encoder.load(stored, "cpu").dimensions

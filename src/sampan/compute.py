@@ -42,12 +42,13 @@ class Grant:
     memory_mb: int
     gpus: int = 0
 
-    def need(self, memory_mb: int, what: str) -> None:
-        """Stop with numbers where the memory granted is less than the work needs."""
+    def need(self, memory_mb: int, what: str, advice: str = "") -> None:
+        """Stop with numbers where the memory granted is less than the work needs, and `advice`."""
         if memory_mb > self.memory_mb:
             raise ConfigError(
                 f"{what}: needs {memory_mb:,} MB of memory with {self.threads} threads; granted: "
                 f"{self.memory_mb:,} MB; raise mem_mb of this rule or lower its threads"
+                + (f"; {advice}" if advice else "")
             )
 
     def workers(self, kind: Workers) -> int:

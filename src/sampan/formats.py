@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+HEAD_BYTES = 512
+"""Of a file, that tell its format."""
 Family = Literal["picture", "sound", "video", "archive", "table", "array", "text", "other"]
 """What is stored in a format, which decides what would help."""
 
@@ -32,6 +34,7 @@ SVG = Format("an SVG drawing", "picture")
 RTF = Format("an RTF document", "other", "save it as plain text")
 OFFICE = Format("an office document", "other", "save it as plain text, CSV or PDF")
 TORCH = Format("a PyTorch file", "array", "save it as safetensors")
+PARQUET = Format("a Parquet table", "table", "set format: parquet")
 ZIP = Format("a ZIP archive", "archive")
 TAR = Format("a tar archive", "archive")
 GZIP = Format("gzip-compressed", "archive")
@@ -120,7 +123,7 @@ BEGINNINGS: Mapping[bytes, Format] = {
     b"\x93NUMPY": Format("a NumPy array", "array"),
     b"MATLAB 5.0": Format("a MATLAB file", "array"),
     b"GGUF": Format("a GGUF file of weights", "array"),
-    b"PAR1": Format("a Parquet table", "table"),
+    b"PAR1": PARQUET,
     b"ARROW1": Format("an Arrow table", "table"),
     b"FEA1": Format("a Feather table", "table"),
     b"Obj\x01": Format("an Avro table", "table"),
@@ -182,13 +185,29 @@ ADVICE: Mapping[tuple[Family, str], str] = {
     ("video", "audio"): "take its sound out first, as WAV or FLAC",
     ("array", "image"): "save it as PNG or TIFF",
     ("array", "audio"): "save it as WAV",
+    ("picture", "table"): "path: names a table, whose cells name such files",
+    ("sound", "table"): "path: names a table, whose cells name such files",
+    ("video", "table"): "path: names a table, whose cells name such files",
+    ("array", "table"): "convert it to CSV, JSON Lines or Parquet",
+    ("table", "table"): "convert it to CSV, JSON Lines or Parquet",
 }
 """(family, kind of modality) → what to do; where there is none, the column may be another's."""
 
 
+def is_no_text(head: bytes) -> bool:
+    """
+    Whether these first bytes are known to be another file's: by control characters beside a format
+    that is recognised, since a table's first word may be one that a format begins with.
+    """
+    known = recognised(head)
+    if known in (LFS, ANNEX, HTML, PDF, RTF):
+        return True
+    return known is not None and known.family != "text" and min(head) < ord("\t")
+
+
 def recognised(data: bytes) -> Format | None:
     """The format of a file, of which the first 512 bytes are enough; None for one not known."""
-    head = data[:512]
+    head = data[:HEAD_BYTES]
     kind, form = head[4:8], FORMS.get(head[:4], {}).get(head[8:12])
     if form:
         return form

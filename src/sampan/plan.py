@@ -77,6 +77,12 @@ class Plan:
     def __post_init__(self) -> None:
         if faults := plugin_faults(self.config.model_dump()):
             raise ConfigError(faults)
+        for name, model in self.config.models.items():
+            if model.task == "retrieve":
+                known = {input: self.dimensions(model.dataset, input) for input in model.inputs}
+                faults += unlike(name, known)
+        if faults:
+            raise ConfigError(faults)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Plan":
@@ -122,6 +128,15 @@ class Plan:
             for modality, encoders in settings.features.items()
             for encoder in encoders
         }
+
+    def dimensions(self, dataset: str, feature: str) -> int | None:
+        """The length of an encoder's embeddings, where its settings tell."""
+        modality, _, name = feature.partition(".")
+        settings = self.config.datasets[dataset].modalities[modality]
+        encoder = plugins.make("encoders", self.config.encoders[name].settings, name)
+        if not settings.store or not isinstance(encoder, plugins.KnowsDimensions):
+            return None
+        return encoder.dimensions_for(self.modality(dataset, modality))
 
     def encoders(self, *, gpu: bool) -> list[str]:
         """Names of the encoders that a GPU makes fast, or of all others."""
@@ -324,17 +339,33 @@ class Plan:
     def extract_mb(
         self, encoder: str, threads: int, gpus: int = 0, *, of: tuple[str, str] | None = None
     ) -> int:
-        """`of` is the dataset and the modality, which counts where it is not stored."""
+        """`of` is the dataset and the modality, whose rows count where they are long."""
         entry = self.config.encoders[encoder]
         plugin = plugins.make("encoders", entry.settings, encoder)
         source = self.config.datasets[of[0]].modalities[of[1]] if of else None
-        fused = None if source is None or source.store else _fused(source, entry.kind)
-        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus, fused)
+        fused = stored = None
+        if source is not None and source.store:
+            stored = plugins.make("modalities", source.settings, source.kind)
+        elif source is not None:
+            fused = _fused(source, entry.kind)
+        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus, fused, stored)
 
 
 def _allowed(settings: DatasetSettings) -> dict[str, list[str]]:
     """Number of a source → the folders beside its root in which its files may lie."""
     return {str(i): source.allow for i, source in enumerate(settings.source) if source.allow}
+
+
+def unlike(model: str, lengths: Mapping[str, int | None]) -> list[str]:
+    """A line where features that a model compares are of different lengths; None is not known."""
+    known = {feature: length for feature, length in lengths.items() if length is not None}
+    if len(set(known.values())) < 2:
+        return []
+    listed = ", ".join(f"{feature} {length:,}" for feature, length in known.items())
+    return [
+        f"models.{model}.inputs: features of different lengths cannot be compared: {listed}; take "
+        "encoders that share a space, or task: align"
+    ]
 
 
 def _fused(entry: ModalityEntry, encoder_kind: str) -> Any:

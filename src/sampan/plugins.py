@@ -63,6 +63,18 @@ class Decoded(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Shortened(Decoded):
+    """The same of a sample that is known to have had `whole` elements, more than its row holds."""
+
+    whole: int
+
+    @classmethod
+    def of(cls, length: int, notes: tuple[str, ...], whole: int) -> "Shortened":
+        found = cls(length, notes)
+        found.whole = whole
+        return found
+
+
 class Modality(Protocol):
     """Bytes of one sample → one row of the canonical array."""
 
@@ -142,6 +154,27 @@ class Encoder(Protocol):
         ...
 
     def load(self, modality: Modality, device: str) -> Encode: ...
+
+
+@runtime_checkable
+class KnowsDimensions(Protocol):
+    """An encoder whose settings tell how long its embeddings are."""
+
+    def dimensions_for(self, modality: Modality) -> int:
+        """Of embeddings of this modality; no array library is imported."""
+        ...
+
+
+@runtime_checkable
+class GrowsWithRows(Protocol):
+    """An encoder whose working memory grows with the length or the size of a row."""
+
+    def row_memory_bytes(self, modality: Modality) -> int:
+        """
+        As `memory_bytes`, with rows of this modality; from the settings alone. The rows themselves
+        do not count.
+        """
+        ...
 
 
 AUTO_ROWS: Mapping[str, int] = {"cpu": 32, "cuda": 1024}

@@ -7,8 +7,6 @@ from sampan import plugins
 from sampan.config.references import mapping, texts
 from sampan.errors import ConfigError, PluginError
 
-NO_SUCH_KIND = ": no modalities of kind "
-
 
 def plugin_faults(values: Mapping[str, Any]) -> list[str]:
     """A line for each setting that a plug-in refuses; the config need not be right otherwise."""
@@ -36,15 +34,35 @@ def plugin_faults(values: Mapping[str, Any]) -> list[str]:
 
 
 def with_plugin_faults(faults: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """Both, unknown kinds first; what else is wrong with such an entry follows from that."""
+    unknown = unknown_kinds(values)
+    below = tuple(f"{place}." for place in unknown)
+    refused = plugin_faults(values)
+    first = [line for place in unknown for line in refused if line.startswith(f"{place}: ")]
+    kept = [line for line in faults if not line.startswith(below)]
+    return [*first, *kept, *(line for line in refused if line not in first)]
+
+
+def unknown_kinds(values: Mapping[str, Any]) -> list[str]:
     """
-    Both, but for what is missing where there is no such kind: who mends that may need other names.
+    Where an entry is of a kind that there is none of: what else it lacks follows from that.
     """
-    found = plugin_faults(values)
-    unknown = tuple(f"{line.partition(NO_SUCH_KIND)[0]}." for line in found if NO_SUCH_KIND in line)
-    kept = [
-        line for line in faults if not (line.startswith(unknown) and line.endswith(": is missing"))
+    entries: list[tuple[plugins.Group, str, Any]] = [
+        ("encoders", f"encoders.{name}", entry)
+        for name, entry in mapping(values.get("encoders")).items()
     ]
-    return [*kept, *found]
+    for name, dataset in mapping(values.get("datasets")).items():
+        where = f"datasets.{name}"
+        sources = mapping(dataset).get("source")
+        for number, entry in enumerate(sources if isinstance(sources, list) else []):
+            entries.append(("sources", f"{where}.source.{number}", entry))
+        for modality, entry in mapping(mapping(dataset).get("modalities")).items():
+            entries.append(("modalities", f"{where}.modalities.{modality}", entry))
+    return [
+        where
+        for group, where, entry in entries
+        if isinstance(kind := mapping(entry).get("kind"), str) and kind not in plugins.kinds(group)
+    ]
 
 
 def _as_decoded(

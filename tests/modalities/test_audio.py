@@ -10,6 +10,7 @@ import soxr
 from sampan.errors import InvalidSample
 from sampan.modalities.audio import SHIFTED, Audio
 from sampan.modalities.riff import COUNTED, UNKNOWN
+from sampan.plugins import Shortened
 from sampan.testing import samples
 from sampan.testing.modalities import ModalityConformance, decoded
 
@@ -347,3 +348,12 @@ def test_what_is_no_sound_is_named(source, said):
 
     assert str(verdict.value).startswith(said)
     assert str(verdict.value).isprintable()
+
+
+def test_a_sound_that_is_cut_says_how_long_the_whole_is():
+    source = samples.tone(frequency_hz=440, seconds=2.0, rate_hz=8_000)
+
+    told = Audio(rate_hz=16_000, seconds=0.5).decode(source, np.zeros(8_000, np.float32))
+
+    assert isinstance(told, Shortened)
+    assert (told.length, told.whole) == (8_000, 32_000)

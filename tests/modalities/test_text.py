@@ -6,6 +6,7 @@ import pytest
 
 from sampan.errors import InvalidSample
 from sampan.modalities.text import Text
+from sampan.plugins import Shortened
 from sampan.testing import samples
 from sampan.testing.modalities import ModalityConformance, decoded
 
@@ -147,3 +148,12 @@ def test_every_odd_text_is_stored_or_refused_with_its_reason(data):
             whole = unicodedata.normalize("NFC", path.read_bytes().decode("utf-8-sig"))
             assert whole.startswith(kept)
             assert told.notes == (() if kept == whole else ("cut",))
+
+
+def test_a_text_that_is_cut_says_how_many_bytes_the_whole_has():
+    out = np.zeros(10, np.uint8)
+
+    told = Text(bytes=10).decode(b"a" * 50, out)
+
+    assert isinstance(told, Shortened)
+    assert (told.length, told.whole) == (10, 50)

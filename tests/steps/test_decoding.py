@@ -13,6 +13,8 @@ from sampan.cli import main
 from sampan.errors import InvalidSample
 from sampan.modalities.text import Text
 from sampan.plan import Plan
+from sampan.plugins import Decoded, Shortened
+from sampan.steps.decoding import how_much_was_cut
 from sampan.steps.status.stages import Watch
 from sampan.steps.status.table import share
 from sampan.store.committed import Committed
@@ -73,6 +75,22 @@ def test_a_sample_that_needs_too_much_memory_by_itself_is_quarantined(tmp_path, 
         "key": ["5"],
         "cell": ["texts/0/5.txt"],
     }
+
+
+@pytest.mark.parametrize(
+    ("kept", "whole", "note"),
+    [
+        (400, 1000, "cut by 60 to 70 %"),
+        (999, 1000, "cut by 0 to 10 %"),
+        (1, 10**9, "cut by 90 to 100 %"),
+    ],
+)
+def test_how_much_of_a_sample_was_cut_is_noted_in_tenths(kept, whole, note):
+    assert how_much_was_cut(Shortened.of(kept, ("cut",), whole)) == (note,)
+
+
+def test_what_was_not_cut_has_no_such_note():
+    assert how_much_was_cut(Decoded(10, ("padded",))) == ()
 
 
 # Empty cells --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sampan.formats import MP3, described, plain, recognised
 from sampan.modalities.limits import check_size
 from sampan.modalities.mpeg import first_frame
 from sampan.modalities.riff import UNKNOWN, closed, data_chunk
-from sampan.plugins import ArraySpec, Decoded
+from sampan.plugins import ArraySpec, Decoded, Shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,12 +124,14 @@ class Audio:
                 _check_source(source)
                 mono, rate_hz = self._mono(source), int(source.samplerate)
                 loud = source.subtype in FLOATS and self._to_scale(mono)
+                whole = round(source.frames / rate_hz * self.rate_hz)
         except soundfile.LibsndfileError as fault:
             raise _verdict(fault.error_string, data) from fault
         except MemoryError as fault:
             raise InvalidSample("needs too much memory: the decoder ran out of it") from fault
         sound = _resampled(mono, rate_hz, self.rate_hz)
-        return self._store(sound, out, (*notes, *shifted, *(("loud",) if loud else ())))
+        noted = (*notes, *shifted, *(("loud",) if loud else ()))
+        return self._store(sound, out, noted, whole)
 
     def _to_scale(self, mono: "NDArray[np.float32]") -> bool:
         """Full scale becomes 1.0, in place; whether the sound is louder than any would be."""
@@ -177,8 +179,9 @@ class Audio:
         return mono[:read]
 
     def _store(
-        self, sound: "NDArray[np.float32]", out: "NDArray[Any]", notes: tuple[str, ...]
+        self, sound: "NDArray[np.float32]", out: "NDArray[Any]", notes: tuple[str, ...], whole: int
     ) -> Decoded:
+        """`whole`: samples of the whole source, as it claims."""
         import numpy as np
 
         length = min(len(sound), len(out))
@@ -193,6 +196,8 @@ class Audio:
             out[:length] = scaled.clip(-32_768, 32_767)
         else:
             out[:length] = sound[:length]
+        if whole > length and "cut" in notes:
+            return Shortened.of(length, notes, whole)
         return Decoded(length, notes)
 
 

@@ -11,8 +11,7 @@ from annotated_types import Ge, Gt, Le
 from sampan.errors import InvalidSample
 from sampan.formats import ANNEX, HTML, LFS, PDF, RTF, described, recognised
 from sampan.modalities.limits import check_size
-from sampan.plugins import ArraySpec, Decoded
-from sampan.signatures import HEAD_BYTES, signature_of
+from sampan.plugins import ArraySpec, Decoded, Shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,13 +89,13 @@ class Text:
         stored = kept.encode()
         out[: len(stored)] = np.frombuffer(stored, dtype=np.uint8)
         whole = len(head) == len(text) and len(kept) == len(normal)
-        notes = () if whole else ("cut",)
-        return Decoded(len(stored), (*notes, "HTML page") if known is HTML else notes)
+        notes = ("HTML page",) if known is HTML else ()
+        if whole:
+            return Decoded(len(stored), notes)
+        return Shortened.of(len(stored), ("cut", *notes), len(data))
 
 
 def _code_points(data: bytes) -> str:
-    if found := signature_of(data[:HEAD_BYTES]):
-        raise InvalidSample(f"not text: {found.name}")
     for mark, encoding in OTHER_MARKS.items():
         if data.startswith(mark):
             raise InvalidSample(

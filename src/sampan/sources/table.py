@@ -4,6 +4,7 @@ import codecs
 import dataclasses
 import glob
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from typing import IO, Annotated, Any, ClassVar, Literal
 from annotated_types import Len
 
 from sampan.errors import DataError, InvalidSample
+from sampan.formats import HEAD_BYTES, PARQUET, described, is_no_text, recognised
 from sampan.plugins import Cells
-from sampan.signatures import HEAD_BYTES, signature_of
 from sampan.sources.delimited import Dialect, Quote, csv_rows
 from sampan.sources.json_lines import jsonl_rows
 from sampan.sources.lines import Row
@@ -28,6 +29,16 @@ from sampan.sources.parquet import (
 )
 from sampan.sources.values import text_of
 
+UNPACK = {
+    "gzip-compressed": "gunzip -k",
+    "bzip2-compressed": "bunzip2 -k",
+    "xz-compressed": "unxz -k",
+    "zstd-compressed": "unzstd",
+    "LZ4-compressed": "unlz4",
+    "a tar archive": "tar -xf",
+    "a 7-Zip archive": "7z x",
+}
+"""Format → the command that takes a file of it apart."""
 FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -177,9 +188,9 @@ class Table:
     def _format(self, file: Path) -> str:
         kind = self.format or FORMATS.get(file.suffix.lower())
         with file.open("rb") as raw:
-            found = signature_of(raw.read(HEAD_BYTES))
-        if found and not (kind == "parquet" and found.name == "a Parquet file"):
-            raise DataError(f"{file}: {found.line(str(file))}")
+            head = raw.read(HEAD_BYTES)
+        if is_no_text(head) and not (kind == "parquet" and recognised(head) is PARQUET):
+            raise DataError(f"{file}: {_advised(file, head)}")
         if kind is None:
             raise DataError(f"{file}: unknown format; set format: csv, jsonl or parquet")
         return kind
@@ -325,3 +336,14 @@ def _natural(path: str) -> tuple[list[tuple[int, str]], str]:
     """Sort key under which part-10 follows part-9."""
     parts = re.split(r"(\d+)", path)
     return [(int(text), "") if i % 2 else (-1, text) for i, text in enumerate(parts)], path
+
+
+def _advised(file: Path, head: bytes) -> str:
+    """What a file is that is no table, and what would help."""
+    known = recognised(head)
+    if command := UNPACK.get(known.name if known else ""):
+        return (
+            f"{described(head, 'table').partition(';')[0]}; jobs read a table from its middle on, "
+            f"which that does not allow; unpack it: {command} {shlex.quote(str(file))}"
+        )
+    return described(head, "table")

@@ -192,12 +192,16 @@ def choose_layout(spec: dict[str, Any], dimensions: int) -> Layout:
 
 
 def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
-    encoder = encoder_of(spec)
-    fused: Modality | None = None
-    if is_fused(spec):
-        fused = plugins.make("modalities", _as_decoded(spec)["modality"], modality_of(spec))
-    needed = memory.encoder_mb(encoder, grant.threads, grant.gpus, fused)
-    grant.need(needed, f"extract {variant.path.name}")
+    modality: Modality = plugins.make(
+        "modalities", _as_decoded(spec)["modality"], modality_of(spec)
+    )
+    needed = memory.encoder_mb(
+        encoder_of(spec),
+        grant.threads,
+        grant.gpus,
+        **{"fused" if is_fused(spec) else "stored": modality},
+    )
+    grant.need(needed, f"extract {variant.path.name}", memory.advice_on(modality))
 
 
 def _keys(
@@ -312,7 +316,8 @@ def _make(
                 yield block
 
         shape = layout.arrays[name].spec.shape
-        encoding = Encoding(task, encoder, encode, batch, shape, timings)
+        advice = memory.advice_on(plugin_of(plan.canonical(task.spec["modality"])))
+        encoding = Encoding(task, encoder, encode, batch, shape, timings, advice)
         stack.callback(encoding.close)
         with Behind(write, ahead_bytes) as behind, blocks:
             for rows in encoding.of(ready()):

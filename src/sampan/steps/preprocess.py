@@ -67,7 +67,8 @@ def preprocess(
                 for shard in partition.shards}  # fmt: skip
         todo = partition.adopt(keys)
         if todo:
-            grant.need(memory.modality_mb(plugin, grant.threads), f"preprocess {stage.name}")
+            needed = memory.modality_mb(plugin, grant.threads)
+            grant.need(needed, f"preprocess {stage.name}", memory.advice_on(plugin))
             tasks = [
                 ShardTask(
                     step="preprocess",
