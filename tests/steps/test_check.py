@@ -80,7 +80,7 @@ def test_a_column_that_no_row_of_json_has_is_found(tmp_path, capsys):
     code, _, errors = checked(tmp_path, capsys, {"datasets.d.source.0.path": str(path)})
 
     assert code == 2
-    assert errors[0].endswith("d.jsonl: no row has the column 'caption'")
+    assert errors[0].endswith("d.jsonl: no row has the column 'caption'; there are: id, image, label")
 
 
 def test_all_sources_are_looked_at_also_after_one_that_is_missing(tmp_path, capsys):

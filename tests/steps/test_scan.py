@@ -155,7 +155,10 @@ def test_more_samples_than_the_capacity_are_refused_with_what_to_set(tmp_path):
 def test_sources_without_samples_are_refused(tmp_path):
     table = csv_table(tmp_path / "t.csv", [])
 
-    assert refusal(tmp_path, spec_of(table)) == "datasets.d: the sources hold no samples"
+    assert refusal(tmp_path, spec_of(table)) == (
+        f"datasets.d: the sources hold no samples: datasets.d.source.0: {table}: no rows; it is "
+        "empty, or holds a header at most"
+    )
 
 
 @pytest.mark.parametrize(

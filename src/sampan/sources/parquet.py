@@ -28,7 +28,7 @@ def opened(file: Path) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file, buffer_size=2**20) as table:
+        with pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False) as table:
             yield table
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
         raise DataError(f"{file}: not readable as Parquet: {fault}") from None
