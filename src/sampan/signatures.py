@@ -1,5 +1,6 @@
 """What a file is that is not what was expected, told from its first bytes; and what would help."""
 
+import codecs
 import shlex
 from typing import NamedTuple
 
@@ -48,23 +49,32 @@ _MAGIC = (
     (0, b"fLaC", Signature("a FLAC sound", NOT_A_TABLE)),
     (0, b"OggS", Signature("an Ogg sound", NOT_A_TABLE)),
     (0, b"ID3", Signature("an MP3 sound", NOT_A_TABLE)),
-    (
-        0,
-        b"version https://git-lfs.github.com/spec/",
-        Signature("a Git LFS pointer, not the file itself", "fetch it: git lfs pull"),
-    ),
 )
+"""Offset, bytes there, format: of files that are no text."""
+POINTER = b"version https://git-lfs.github.com/spec/"
 PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 HTML = (b"<!doctype html", b"<html")
 
 
 def signature_of(head: bytes) -> Signature | None:
     """The format that these first bytes of a file tell, 512 or all; None where they tell none."""
-    for offset, magic, found in _MAGIC:
-        if head.startswith(magic, offset):
-            return found
-    if head.startswith(PICKLES) and b"\0" in head:
-        return Signature("a pickle, which is never read: it could run code", CONVERT)
+    if head.startswith(POINTER):
+        return Signature("a Git LFS pointer, not the file itself", "fetch it: git lfs pull")
+    if _is_binary(head):
+        for offset, magic, found in _MAGIC:
+            if head.startswith(magic, offset):
+                return found
+        if head.startswith(PICKLES):
+            return Signature("a pickle, which is never read: it could run code", CONVERT)
     if head.lstrip()[:14].lower().startswith(HTML):
         return Signature("an HTML page, such as a login or an error page", "download it again")
     return None
+
+
+def _is_binary(head: bytes) -> bool:
+    """Whether it is no UTF-8, or has control characters that no text has."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return True
+    return any(sign < "\t" for sign in text)

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 from sampan.errors import InvalidSample
 from sampan.modalities.limits import check_size
 from sampan.plugins import ArraySpec, Decoded
-from sampan.signatures import HEAD_BYTES, signature_of
+from sampan.signatures import HEAD_BYTES, POINTER, signature_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,8 +86,8 @@ class Text:
 
 
 def _code_points(data: bytes) -> str:
-    if found := signature_of(data[:HEAD_BYTES]):
-        raise InvalidSample(f"not text: {found.name}")
+    if data.startswith(POINTER):
+        raise InvalidSample("not the text: a Git LFS pointer; fetch the file: git lfs pull")
     for mark, encoding in OTHER_MARKS.items():
         if data.startswith(mark):
             raise InvalidSample(
@@ -96,14 +96,22 @@ def _code_points(data: bytes) -> str:
     skipped = len(UTF8_MARK) if data.startswith(UTF8_MARK) else 0
     nul = data.find(b"\0")
     if nul >= 0:
+        _name(data)
         raise InvalidSample(f"NUL in text: byte 0x00 at {nul:,}; clean or convert the source")
     try:
         return data[skipped:].decode()
     except UnicodeDecodeError as fault:
+        _name(data)
         at = fault.start + skipped
         raise InvalidSample(
             f"not UTF-8: byte 0x{data[at]:02x} at {at:,}; convert the source"
         ) from None
+
+
+def _name(data: bytes) -> None:
+    """`InvalidSample` where these bytes, which are no text, are a format that has a name."""
+    if found := signature_of(data[:HEAD_BYTES]):
+        raise InvalidSample(f"not text: {found.name}") from None
 
 
 def _check_marks(text: str) -> None:

@@ -46,12 +46,14 @@ def parquet_batches(file: Path, wanted: Sequence[str], start: int, rows: int) ->
     """
     with opened(file) as table:
         paths = paths_of(file, table.schema_arrow, wanted)
-        dotted = [".".join(path) for path in paths.values()]
-        columns = [
-            name
-            for name in dict.fromkeys(dotted)
-            if not any(name.startswith(f"{other}.") for other in dotted)
-        ]
+        whole = set(paths.values())
+        columns = list(
+            dict.fromkeys(
+                ".".join(path)
+                for path in paths.values()
+                if not any(path[:depth] in whole for depth in range(1, len(path)))
+            )
+        )
         first = 0
         for group in range(table.num_row_groups):
             about = table.metadata.row_group(group)
