@@ -105,7 +105,12 @@ def test_a_quote_is_a_sign_like_any_other_where_the_table_does_not_quote(tmp_pat
 
 
 def test_captions_of_several_lines_are_read_where_they_do_not_look_like_rows(tmp_path):
-    captions = ["one\ntwo, with comma", "a\n\nb", "first\r\nhe said, and she said", "1 dog,\n2 cats"]
+    captions = [
+        "one\ntwo, with comma",
+        "a\n\nb",
+        "first\r\nhe said, and she said",
+        "1 dog,\n2 cats",
+    ]
     file = io.StringIO(newline="")
     csv.writer(file).writerows([("id", "a"), *enumerate(captions)])
 

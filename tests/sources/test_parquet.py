@@ -27,9 +27,7 @@ def rows(path: Path, *columns: str, **given: Any) -> list[tuple[Any, ...]]:
     return [
         (*found, reason and reason.partition(": ")[0])
         for cells in source.read(path, columns)
-        for *found, reason in zip(
-            cells.keys, *cells.columns.values(), cells.reasons, strict=True
-        )
+        for *found, reason in zip(cells.keys, *cells.columns.values(), cells.reasons, strict=True)
     ]
 
 
@@ -81,6 +79,16 @@ def test_a_text_that_is_not_utf8_costs_one_row(tmp_path, values):
     assert [key for key, _ in rows(path, key="words")] == ["one", "", "three"]
 
 
+def test_which_rows_are_kept_does_not_depend_on_the_columns_that_are_read(tmp_path):
+    words = pa.array([b"one", b"\xff", b"\xff"]).view(pa.string())
+    path = table(tmp_path / "t.parquet", words=words, fold=["a", "b", "a"])
+
+    assert [key for key, _ in rows(path, where={"fold": "a"})] == ["k0", "k2"]
+    assert rows(path, "words", where={"fold": "a"}) == [
+        ("k0", "one", None), ("k2", None, "not UTF-8"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("column", "good"),
     [
@@ -113,7 +121,9 @@ def test_a_value_that_python_cannot_hold_costs_one_row(tmp_path, column, good):
         (pa.array([1, 2**64 - 1, None], pa.uint64()), ["1", "18446744073709551615", ""]),
         (pa.array([1.5, float("nan"), 2], pa.float16()), ["1.5", "", "2.0"]),
         (
-            pa.array([decimal.Decimal("1.50"), decimal.Decimal("1e30"), None], pa.decimal128(38, 2)),
+            pa.array(
+                [decimal.Decimal("1.50"), decimal.Decimal("1e30"), None], pa.decimal128(38, 2)
+            ),
             ["1.50", "1000000000000000000000000000000.00", ""],
         ),
         (raw([0, 1, 2], pa.date32()), ["1970-01-01", "1970-01-02", "1970-01-03"]),

@@ -1,4 +1,5 @@
 import csv
+import datetime
 import io
 import json
 import os
@@ -136,7 +137,10 @@ def test_a_header_that_cannot_be_read_is_a_fault_of_the_file(tmp_path, content):
 def test_text_after_a_closing_quote_spoils_one_row(tmp_path):
     path = write(tmp_path / "t.csv", 'id,a\n1,"x"y\n2,z\n')
 
-    assert rows(path) == [("", f"unreadable row: text follows a closing quote; {UNQUOTE}"), ("2", None)]
+    assert rows(path) == [
+        ("", f"unreadable row: text follows a closing quote; {UNQUOTE}"),
+        ("2", None),
+    ]
 
 
 def test_a_line_without_end_is_one_bad_row_and_not_held_in_memory(tmp_path, monkeypatch):
@@ -235,7 +239,9 @@ def test_a_column_that_no_row_has_is_missing_but_some_rows_may_lack_it(tmp_path)
     path = write(tmp_path / "t.jsonl", '{"id": 1}\n{"id": 2, "a": "x"}\n')
 
     assert rows(path, ("a",)) == [("1", None, None), ("2", "x", None)]
-    with pytest.raises(DataError, match=r"t\.jsonl: no row has the column 'b', 'c'; there are: id, a$"):
+    with pytest.raises(
+        DataError, match=r"t\.jsonl: no row has the column 'b', 'c'; there are: id, a$"
+    ):
         rows(path, ("a", "b", "c"))
 
 
@@ -413,6 +419,102 @@ def test_where_keeps_the_rows_that_have_these_values(tmp_path, where, keys, endi
         parquet(path, **dict(zip(names, zip(*values, strict=True), strict=True)))
 
     assert "".join(key for key, _ in rows(path, where=where)) == keys
+
+
+@pytest.mark.parametrize(
+    ("where", "column", "message"),
+    [
+        (
+            {"lang": False},
+            ["no", "no", "de"],
+            "lang is read by YAML as False, and the column holds "
+            "'no' (2), 'de' (1); .* in quotes, such as where: {lang: 'no'}",
+        ),
+        ({"lang": 8}, ["010"] * 3, "lang is read by YAML as 8, .* such as where: {lang: '010'}"),
+        ({"lang": "no"}, [" no", "No", "NO"], "lang is the text 'no', and the column holds ' no'"),
+        ({"lang": 1}, ["1.0"] * 3, "lang is read by YAML as 1, and the column holds '1.0' (3)"),
+        ({"lang": "de", "id": 5}, ["de"] * 3, "id is read by YAML as 5, and the column holds '0'"),
+        ({"lang": "de", "id": "2"}, ["de", "no", "no"], "no row has all of {'lang'"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_where_that_leaves_no_row_is_told_with_what_the_column_holds(
+    tmp_path, ending, where, column, message
+):
+    path = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        parquet(path, id=["0", "1", "2"], lang=column)
+    else:
+        write(path, "id,lang\n" + "".join(f"{i},{text}\n" for i, text in enumerate(column)))
+    assert rows(path, where=where) == []
+
+    (line,) = Table(path=str(path), key="id", where=where).why_no_rows()
+
+    for part in message.split(" .* "):
+        assert part in line
+    assert line.startswith(f"{path}: where: ")
+
+
+@pytest.mark.parametrize(
+    ("where", "keys"),
+    [({"n": 1}, "0"), ({"n": "1.0"}, "0"), ({"on": "true"}, "0"), ({"on": False}, "1"),
+     ({"day": "2024-01-02"}, "1"), ({"code": "a"}, "0")],
+)  # fmt: skip
+def test_where_knows_the_types_of_parquet(tmp_path, where, keys):
+    days = [datetime.date(2024, 1, 1), datetime.date(2024, 1, 2)]
+    path = parquet(
+        tmp_path / "t.parquet",
+        id=[0, 1],
+        n=[1.0, 2.5],
+        on=[True, False],
+        day=days,
+        code=[b"a", b"b"],
+    )
+
+    assert "".join(key for key, _ in rows(path, where=where)) == keys
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "UTF8", "utf_8", "U8", "latin1", "cp1252"])
+def test_an_encoding_has_many_names_and_a_mark_is_dropped(tmp_path, encoding):
+    mark = b"" if encoding in ("latin1", "cp1252") else b"\xef\xbb\xbf"
+    path = write(tmp_path / "t.csv", mark + "id,a\n1,é\n".encode(encoding.removesuffix("-sig")))
+
+    assert rows(path, ("a",), encoding=encoding) == [("1", "é", None)]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-7", "shift_jis", "cp932", "gb18030", "ascii", "iso2022_jp"]
+)
+def test_bytes_that_an_encoding_does_not_have_spoil_one_row(tmp_path, encoding):
+    path = write(tmp_path / "t.csv", b"id,a\n1,x\n2,\x81\xff+\xff\n3,z\n")
+
+    found = rows(path, ("a",), encoding=encoding)
+
+    assert [row[:2] for row in found] == [("1", "x"), ("", None), ("3", "z")]
+    assert found[1][2].startswith("not ")
+
+
+def test_an_empty_part_among_others_holds_no_rows(tmp_path):
+    for name, content in {"1.csv": "id\na\n", "2.csv": "", "3.csv": "id\nb\n"}.items():
+        write(tmp_path / name, content)
+    table = Table(path=f"{tmp_path}/*.csv", key="id")
+
+    assert [k for file in table.files() for cells in table.read(file, ()) for k in cells.keys] == [
+        "a", "b",
+    ]  # fmt: skip
+
+
+def test_names_in_a_message_are_shown_without_control_characters_and_not_all(tmp_path):
+    names = ["\x1b[31mred", " id", *(f"c{i}" for i in range(100))]
+    path = write(tmp_path / "t.csv", ",".join(names) + "\n")
+
+    with pytest.raises(DataError) as fault:
+        rows(path)
+
+    (line,) = fault.value.faults
+    assert line.isprintable()
+    assert "there are: '\\x1b[31mred', ' id', c0, " in line
+    assert line.endswith("c37 and 62 more")
 
 
 def test_a_row_that_cannot_be_parsed_stays_though_nobody_knows_whether_it_is_wanted(tmp_path):

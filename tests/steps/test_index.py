@@ -297,7 +297,9 @@ def test_labels_whose_type_is_a_list_are_refused_before_anything_is_read(tmp_pat
     rows = [row | {"label": [row["label"]]} for row in samples(3)]
     pq.write_table(pa.Table.from_pylist(rows), path)
 
-    with pytest.raises(DataError, match=r"^datasets\.d\.label: column 'label' of .* holds lists or"):
+    with pytest.raises(
+        DataError, match=r"^datasets\.d\.label: column 'label' of .* holds lists or"
+    ):
         indexed(tmp_path, path)
     name = {"datasets.d.label": "meta.label"}
     nested = [row | {"meta": {"label": row["label"]}} for row in samples(3)]
