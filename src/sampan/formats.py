@@ -5,6 +5,7 @@ Signatures are those of each format's specification, as PRONOM and libmagic list
 """
 
 import ast
+import codecs
 import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -202,7 +203,16 @@ def is_no_text(head: bytes) -> bool:
     known = recognised(head)
     if known in (LFS, ANNEX, HTML, PDF, RTF):
         return True
-    return known is not None and known.family != "text" and min(head) < ord("\t")
+    return known is not None and known.family != "text" and _is_binary(head)
+
+
+def _is_binary(head: bytes) -> bool:
+    """Whether it is no UTF-8, or has control characters that no text has."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return True
+    return any(sign < "\t" for sign in text)
 
 
 def recognised(data: bytes) -> Format | None:

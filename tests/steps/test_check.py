@@ -89,7 +89,54 @@ def test_a_column_that_no_row_of_json_has_is_found(tmp_path, capsys):
     code, _, errors = checked(tmp_path, capsys, {"datasets.d.source.0.path": str(path)})
 
     assert code == 2
-    assert "d.jsonl: no row has the column 'caption'" in errors[0]
+    assert errors[0].endswith(
+        "d.jsonl: no row has the column 'caption'; there are: id, image, label"
+    )
+
+
+def test_rows_further_down_that_cannot_be_used_are_a_warning_with_their_number(tmp_path, capsys):
+    path = table(tmp_path)
+    path.write_text(path.read_text() + '20,0.png,"open,1\n21,0.png\n22,0.png,text,1\n')
+
+    code, lines, _ = checked(tmp_path, capsys)
+
+    assert code == 0
+    assert lines[0].startswith("dataset d: 23 rows of 256")
+    assert (
+        f"warning: datasets.d: {path}: 2 of 23 rows cannot be used, such as row 20: a quote opens "
+        "a cell and does not close in this row: set quote: none, if the table does not quote"
+    ) in lines
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_labels_that_are_lists_are_an_error(tmp_path, capsys, ending):
+    table(tmp_path)
+    rows = [{"id": i, "image": f"{i}.png", "caption": "a", "label": ["a"]} for i in range(3)]
+    path = tmp_path / f"l.{ending}"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+
+    code, _, errors = checked(tmp_path, capsys, {"datasets.d.source.0.path": str(path)})
+
+    assert code == 2
+    assert "label: " in errors[0]
+    assert "where one text or number is needed" in errors[0]
+
+
+def test_a_source_that_holds_no_rows_beside_others_is_a_warning(tmp_path, capsys):
+    path = table(tmp_path)
+    entry = {"kind": "table", "path": str(path), "key": "id"}
+
+    code, lines, _ = checked(
+        tmp_path, capsys, {"datasets.d.source": [entry, entry | {"where": {"label": "no"}}]}
+    )
+
+    assert code == 0
+    assert (
+        f"warning: datasets.d.source.1: {path}: where: label is the text 'no', and the column "
+        "holds '0' (10), '1' (10)" in lines
+    )
 
 
 def test_all_sources_are_looked_at_also_after_one_that_is_missing(tmp_path, capsys):

@@ -144,6 +144,7 @@ class Table:
     def why_no_rows(self) -> list[str]:
         """Lines that say why no file holds a row that is wanted."""
         seen = {name: Counter[str]() for name in self.where}
+        met: set[str] = set()
         rows = 0
         plain = dataclasses.replace(self, where={})
         for file in self.files():
@@ -151,19 +152,17 @@ class Table:
                 rows += len(cells.keys)
                 for name, values in cells.columns.items():
                     seen[name].update(map(_shown, values))
+                    if any(_equals(value, self.where[name]) for value in values):
+                        met.add(name)
                 if rows >= LOOKED_AT:
                     break
         if not rows:
             return [f"{self.path}: no rows; it is empty, or holds a header at most"]
         return [
-            f"{self.path}: where: {name} is {_as_read(value)}, and the column holds "
-            f"{', '.join(f'{text} ({times:,})' for text, times in seen[name].most_common(5))}"
-            f"{', …' if len(seen[name]) > 5 else ''}; YAML reads words such as no and numbers such "
-            f"as 010 as something else: write a value as the table has it, in quotes, such as "
-            f"where: {{{name}: {next(iter(seen[name].most_common(1)))[0]}}}"
+            f"{self.path}: {_unmet(name, value, seen[name])}"
             for name, value in self.where.items()
-            if not isinstance(value, str) or repr(value) not in seen[name]
-        ] or [f"{self.path}: no row has all of: where: {self.where}"]
+            if name not in met
+        ] or [f"{self.path}: where: no row has all of {self.where}"]
 
     def read(
         self, file: Path, columns: tuple[str, ...], *, start: int = 0, rows: int = 8192
@@ -240,10 +239,16 @@ class Table:
             )
 
     def _parquet(self, batch: Batch, columns: tuple[str, ...]) -> Iterator[Cells]:
-        found, reasons = batch.columns, batch.reasons
-        kept: Sequence[int] = range(len(reasons))
+        found = batch.columns
+        reasons: list[str | None] = [None] * batch.rows
+        kept: Sequence[int] = range(batch.rows)
+        # Which rows are kept must not depend on the columns that are read beside these.
+        unknown = {row for name in (self.key, *self.where) for row in batch.faults.get(name, ())}
         for name, value in self.where.items():
-            kept = [i for i in kept if reasons[i] or _equals(found[name][i], value)]
+            kept = [i for i in kept if i in unknown or _equals(found[name][i], value)]
+        for rows in batch.faults.values():
+            for row, why in rows.items():
+                reasons[row] = reasons[row] or why
         if not kept:
             return
         if self.where:
@@ -314,8 +319,18 @@ def _shown(value: Any) -> str:
         return "a list or an object"
 
 
-def _as_read(value: str | int | bool) -> str:
-    return f"the text {value!r}" if isinstance(value, str) else f"read by YAML as {value!r}"
+def _unmet(name: str, value: str | int | bool, seen: Counter[str]) -> str:
+    """Why no cell of a column has a value that is asked for: what the most of them hold."""
+    common = [f"{text} ({times:,})" for text, times in seen.most_common(5)]
+    holds = ", ".join(common) + (", …" if len(seen) > len(common) else "")
+    if isinstance(value, str):
+        return f"where: {name} is the text {value!r}, and the column holds {holds}"
+    (first, _), *_ = seen.most_common(1)
+    return (
+        f"where: {name} is read by YAML as {value!r}, and the column holds {holds}; without quotes "
+        "YAML takes words such as no and numbers such as 010 for something else: write the value "
+        f"as the table has it, in quotes, such as where: {{{name}: {first}}}"
+    )
 
 
 def _why_no_table(path: Path) -> str:
