@@ -22,7 +22,7 @@ from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
 from sampan.steps import job
 from sampan.steps.samples import Samples
-from sampan.store.durable import patiently, write_bytes, write_json
+from sampan.store.durable import patiently, sealed, write_bytes, write_json
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
 
@@ -162,8 +162,11 @@ def _card(
     roles = np.array(table["role"].to_pylist(), object)
     reasons = [reason for reason in table["reason"].to_pylist() if reason is not None]
     names, counts = np.unique(np.array(reasons, str), return_counts=True)
-    files = ("model.safetensors", "samples.parquet", "history.json", "predictions.parquet")
-    return {
+    files = (
+        *("model.safetensors", "samples.parquet", "history.json"),
+        *("predictions.parquet", "metrics.json"),
+    )
+    card = {
         "model": samples.stage.name,
         "task": samples.settings.task,
         "dataset": samples.stage.dataset,
@@ -193,6 +196,7 @@ def _card(
         },
         **extra,
     }
+    return sealed(card)
 
 
 def _write_table(path: Path, columns: dict[str, Any]) -> None:

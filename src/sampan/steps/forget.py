@@ -12,6 +12,7 @@ from pathlib import Path
 from sampan.errors import ConfigError
 from sampan.store import ledger
 from sampan.store.catalogue import Entry, datasets, entries, models
+from sampan.store.documents import Rows
 from sampan.store.durable import read_json
 from sampan.store.layout import Layout
 
@@ -67,9 +68,9 @@ def forget(entry: Entry, part: int | None) -> list[Path]:
         receipts = [path for path in receipts if path == variant.receipt(part)]
         if not receipts:
             raise ConfigError(f"{variant.path}: has no partition {part}")
-        about = read_json(receipts[0])
+        about = read_json(receipts[0], Rows)
         if about["rows"]:
-            layout = Layout.from_json(read_json(variant.layout))
+            layout = Layout.read(variant.layout)
             shards = layout.shards(about["first"], about["rows"])
             ledger.forget(variant.ledger, shards, layout.rows_per_shard)
     else:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +18,8 @@ from sampan import plugins
 from sampan.errors import DataError
 from sampan.plugins import Cells, Source
 from sampan.steps import job
-from sampan.store.durable import fsync_folder, patiently, read_json, write_json
+from sampan.store.documents import PartPlan, PlanPiece
+from sampan.store.durable import fsync_folder, patiently, write_json
 from sampan.store.identity import content_hash, digest_lines, joined, key_hash
 from sampan.store.index import ROWS_PER_GROUP, IndexFolder
 
@@ -43,7 +44,7 @@ def index_part(
     patience_seconds: float = job.PATIENCE_SECONDS,
 ) -> None:
     """Write one partition's Parquet file, a row group at a time, and its receipts."""
-    plan = read_json(folder.plan(part, len(job.partitions(spec))))[f"{part:05d}"]
+    plan = folder.plan_of(part, len(job.partitions(spec)))
     what = f"index {spec['dataset']} part {part}"
     binary: set[str] = set()
     while True:
@@ -71,7 +72,7 @@ class _BytesFound(Exception):
 
 
 def _write_part(
-    path: Path, spec: dict[str, Any], plan: dict[str, Any], binary: set[str]
+    path: Path, spec: dict[str, Any], plan: PartPlan, binary: set[str]
 ) -> dict[str, str]:
     """The Parquet file, with `binary` columns as bytes; returns a digest for each column."""
     import pyarrow as pa
@@ -92,12 +93,8 @@ def _write_part(
             _check_types(spec, rows, binary)
             writer.write_table(pa.table(rows, schema), ROWS_PER_GROUP)
             hashes += b"".join(map(key_hash, rows["key"]))
-            for name in ("reason", *spec["columns"]):
-                digests[name].append(digest_lines(map(_shown, rows[name])))
-            row_versions = [versions[number] for number in rows["root"]]
-            for name in spec["modalities"]:
-                lines = map(cell_line, row_versions, rows[name], rows["reason"])
-                digests[name].append(digest_lines(lines))
+            for name, digest in group_digests(rows, versions, spec).items():
+                digests[name].append(digest)
         if joined(memoryview(hashes)) != plan["keys"]:
             raise DataError(
                 f"datasets.{spec['dataset']}: rows {plan['first']:,} to "
@@ -107,7 +104,19 @@ def _write_part(
     return {name: digest_lines(lines) for name, lines in digests.items()}
 
 
-def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, Any]], list[int]]:
+def group_digests(rows: Rows, versions: list[int], names: Mapping[str, Any]) -> dict[str, str]:
+    """
+    A digest for each of the `columns` and `modalities` of a group of rows; `versions` are those of
+    the roots. A column's digest is that over its groups' digests.
+    """
+    found = {name: digest_lines(map(_shown, rows[name])) for name in ("reason", *names["columns"])}
+    row_versions = [versions[number] for number in rows["root"]]
+    for name in names["modalities"]:
+        found[name] = digest_lines(map(cell_line, row_versions, rows[name], rows["reason"]))
+    return found
+
+
+def _roots(spec: dict[str, Any], plan: PartPlan) -> tuple[list[dict[str, Any]], list[int]]:
     """The folders that cells are relative to, with their source's version; and each piece's."""
     roots: list[dict[str, Any]] = []
     numbers = []
@@ -120,13 +129,13 @@ def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, A
     return roots, numbers
 
 
-def _source(spec: dict[str, Any], piece: dict[str, Any]) -> Source:
+def _source(spec: dict[str, Any], piece: PlanPiece) -> Source:
     where = f"datasets.{spec['dataset']}.source.{piece['source']}"
     found: Source = plugins.make("sources", piece["settings"], where)
     return found
 
 
-def _groups(spec: dict[str, Any], plan: dict[str, Any], numbers: list[int]) -> Iterator[Rows]:
+def _groups(spec: dict[str, Any], plan: PartPlan, numbers: list[int]) -> Iterator[Rows]:
     """The partition's rows, in groups of as many as the index keeps together."""
     refused = {int(row) - plan["first"]: why for row, why in plan["refused"].items()}
     columns = tuple(dict.fromkeys((*spec["columns"].values(), *spec["modalities"].values())))
@@ -151,7 +160,7 @@ def _groups(spec: dict[str, Any], plan: dict[str, Any], numbers: list[int]) -> I
         yield waiting
 
 
-def _read(spec: dict[str, Any], piece: dict[str, Any], columns: tuple[str, ...]) -> Iterator[Cells]:
+def _read(spec: dict[str, Any], piece: PlanPiece, columns: tuple[str, ...]) -> Iterator[Cells]:
     """The rows of one piece of a source."""
     skip, left = piece["skip"], piece["rows"]
     source = _source(spec, piece)

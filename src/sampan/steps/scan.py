@@ -23,8 +23,9 @@ from sampan.steps import job
 from sampan.steps.duplicates import duplicates
 from sampan.steps.row_hashes import RowHashes
 from sampan.steps.source_files import FileScan, scan_files
-from sampan.store.durable import read_json, write_json
-from sampan.store.index import IndexFolder
+from sampan.store.documents import ScannedPart, ScanState
+from sampan.store.durable import read_json, sealed, write_json
+from sampan.store.index import Index, IndexFolder
 
 SHOWN = 10
 
@@ -106,9 +107,7 @@ def capacity_fault(spec: dict[str, Any], rows: int) -> str | None:
 def _check_unmoved(
     spec: dict[str, Any], folder: IndexFolder, hashes: RowHashes, results: Path
 ) -> None:
-    if not folder.state.exists():
-        return
-    before = read_json(folder.state)
+    before = _before(folder)
     for part in before["parts"]:
         first, stop = part["first"], part["stop"]
         if stop > hashes.rows or hashes.keys_digest(first, stop) != part["keys"]:
@@ -118,6 +117,21 @@ def _check_unmoved(
                 "data in a new entry at the end of `source`; or, to number all rows anew and "
                 f"compute again what moved, run: {_renumber(spec, results)}"
             )
+
+
+def _before(folder: IndexFolder) -> ScanState:
+    """What the last scan found; where that is lost, what was committed of it."""
+    if folder.state.exists():
+        return read_json(folder.state, ScanState)
+    if not folder.dataset.exists():
+        return ScanState(rows=0, parts=[])
+    about = Index(folder).about
+    parts = [
+        ScannedPart(first=part["first"], stop=part["first"] + part["rows"], keys=part["keys"])
+        for part in about["parts"]
+        if part["rows"]
+    ]
+    return ScanState(rows=about["rows"], parts=parts)
 
 
 def _renumber(spec: dict[str, Any], results: Path) -> str:
@@ -202,7 +216,7 @@ def _write(
             if first < stop:
                 parts.append({"first": first, "stop": stop, "keys": keys})
         write_json(path, plans)
-    write_json(folder.state, {"rows": rows, "parts": parts})
+    write_json(folder.state, sealed({"rows": rows, "parts": parts}))
     job.log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",
         spec["dataset"], f"{rows:,}", len(files), len(parts), len(partitions),

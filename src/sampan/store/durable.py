@@ -7,11 +7,14 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
+
+import google_crc32c
 
 from sampan.errors import StorageError
+from sampan.store.shape import check_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,18 +92,46 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, f"{text}\n".encode())
 
 
-def read_json(path: Path) -> Any:
+SEAL = "crc32c"
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """With a member more, the CRC-32C of all others: of files for which no other file vouches."""
+    return value | {SEAL: _sum_of(value)}
+
+
+def is_unbroken(value: Mapping[str, Any]) -> bool:
+    """Whether the content is what was sealed, where it was."""
+    return SEAL not in value or value[SEAL] == _sum_of(value)
+
+
+def _sum_of(value: Mapping[str, Any]) -> str:
+    rest = {name: item for name, item in value.items() if name != SEAL}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return f"{google_crc32c.value(text.encode()):08x}"
+
+
+@overload
+def read_json(path: Path) -> Any: ...
+@overload
+def read_json(path: Path, shape: type[T]) -> T: ...
+def read_json(path: Path, shape: Any = object) -> Any:
     """
-    The content of a JSON file that sampan wrote; `StorageError` where it is damaged or missing.
+    The content of a JSON file that sampan wrote, of the `shape` that it is to have.
+
+    `StorageError` where it is missing, damaged or of another shape.
     """
     try:
-        return json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise StorageError(f"{path}: is missing") from None
     except OSError as fault:
         raise StorageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise StorageError(f"{path}: is damaged: {fault}") from fault
+    if wrong := check_of(shape)(value):
+        raise StorageError(f"{path}: is damaged: {wrong if ':' in wrong else f'it {wrong}'}")
+    return value
 
 
 def patiently(work: Callable[[], T], patience_seconds: float, what: str) -> T:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from sampan.errors import StorageError
 from sampan.plan import plan_file
+from sampan.store.documents import IndexDataset, PartAbout, PartPlan, PlanFile, Rows
 from sampan.store.durable import read_json
+from sampan.store.shape import check_of
 
 ROWS_PER_GROUP = 8192
 
@@ -29,6 +31,15 @@ class IndexFolder:
     def plan(self, part: int, partitions: int) -> Path:
         """What the scan found of a partition, and of those that share its file."""
         return self.path / "plan" / plan_file(part, partitions)
+
+    def plan_of(self, part: int, partitions: int) -> PartPlan:
+        """A partition's plan; `StorageError` where it is missing or damaged."""
+        path = self.plan(part, partitions)
+        plans: dict[str, PartPlan] = read_json(path, PlanFile)
+        found = plans.get(f"{part:05d}")
+        if found is None or found["rows"] != sum(piece["rows"] for piece in found["pieces"]):
+            raise StorageError(f"{path}: is damaged: it has no plan of partition {part}")
+        return found
 
     def receipt(self, name: str, part: int) -> Path:
         """A modality's receipt, or that of the other `columns`."""
@@ -60,14 +71,25 @@ class IndexPart:
             self._file = pq.ParquetFile(path)
         except (OSError, ValueError) as fault:
             raise StorageError(f"{path}: cannot be read: {fault}") from fault
-        about = json.loads(self._file.schema_arrow.metadata[b"sampan"])
+        about = self._about()
         self.first: int = about["first"]
-        stored = self._file.metadata.num_rows
-        self.rows: int = stored if rows is None else rows
-        if self.rows > stored:
-            raise StorageError(f"{path}: holds {stored:,} rows; {rows:,} are committed")
+        self.stored: int = self._file.metadata.num_rows
+        self.rows: int = self.stored if rows is None else rows
+        if self.rows > self.stored:
+            raise StorageError(f"{path}: holds {self.stored:,} rows; {rows:,} are committed")
         self.roots = [Path(root["path"]) for root in about["roots"]]
         self.versions: list[int] = [root["version"] for root in about["roots"]]
+
+    def _about(self) -> PartAbout:
+        try:
+            value = json.loads((self._file.schema_arrow.metadata or {})[b"sampan"])
+        except (KeyError, ValueError, RecursionError):
+            value = None
+        wrong = check_of(PartAbout)(value)
+        if wrong or "key" not in self._file.schema_arrow.names:
+            raise StorageError(f"{self._path}: is damaged: no part of an index: {wrong or 'keys'}")
+        found: PartAbout = value
+        return found
 
     @property
     def columns(self) -> list[str]:
@@ -86,11 +108,31 @@ class IndexPart:
         piece = table.slice(start - offset, stop - start)
         return {name: piece.column(name).to_pylist() for name in columns}
 
+    def groups(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+        """All rows that are stored, as they were written, a group at a time."""
+        try:
+            for number in range(self._file.num_row_groups):
+                yield self._file.read_row_group(number, columns=list(columns)).to_pydict()
+        except (OSError, ValueError) as fault:
+            raise StorageError(f"{self._path}: cannot be read: {fault}") from fault
+
     def batches(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
         """All rows, a row group at a time."""
         stop = self.first + self.rows
         for start in range(self.first, stop, ROWS_PER_GROUP):
             yield self.read(columns, range(start, min(start + ROWS_PER_GROUP, stop)))
+
+
+def fault_of_parts(rows: int, parts: Sequence[Rows]) -> str | None:
+    """What is wrong with a list of partitions that is to hold all rows, one after the other."""
+    if [part["part"] for part in parts] != list(range(len(parts))):
+        return "parts: are not in order"
+    stop = 0
+    for part in parts:
+        if part["rows"] and part["first"] != stop:
+            return f"part {part['part']}: begins at row {part['first']:,}, not {stop:,}"
+        stop += part["rows"]
+    return None if stop == rows else f"rows: {rows:,}; its parts hold {stop:,}"
 
 
 @dataclass(frozen=True)
@@ -100,8 +142,11 @@ class Index:
     folder: IndexFolder
 
     @cached_property
-    def about(self) -> dict[str, Any]:
-        found: dict[str, Any] = read_json(self.folder.dataset)
+    def about(self) -> IndexDataset:
+        path = self.folder.dataset
+        found: IndexDataset = read_json(path, IndexDataset)
+        if wrong := fault_of_parts(found["rows"], found["parts"]):
+            raise StorageError(f"{path}: is damaged: {wrong}")
         return found
 
     @property

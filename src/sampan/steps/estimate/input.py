@@ -9,6 +9,7 @@ from sampan.config.dataset import ModalityEntry
 from sampan.plan import Plan
 from sampan.steps.estimate.measured import Measured
 from sampan.steps.estimate.schedule import Timed
+from sampan.store.documents import Rows
 from sampan.store.durable import read_json
 from sampan.store.index import ROWS_PER_GROUP, IndexFolder, IndexPart
 
@@ -27,7 +28,7 @@ def source_bytes(results: Path, dataset: str, name: str, entry: ModalityEntry) -
     if not receipt.exists() or not folder.part(0).exists():
         return None
     table = IndexPart(folder.part(0))
-    if name not in table.columns or not read_json(receipt)["rows"]:
+    if name not in table.columns or not read_json(receipt, Rows)["rows"]:
         return None
     usual = plugins.plugin_class("modalities", entry.kind).cell
     is_path = (entry.cell or usual) == "path"

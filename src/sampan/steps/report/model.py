@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from sampan.reporting.page import LIMITS
 from sampan.reporting.wording import in_order
 from sampan.steps.examples import Examples
 from sampan.steps.report.retrieval import directions_of
+from sampan.store.documents import HistoryFile, Measured, Metrics, ModelCard
 from sampan.store.durable import read_json
 from sampan.store.splits import NAMES
 from sampan.training.roles import ROLES
@@ -29,7 +29,8 @@ def model_report(plan: Plan, name: str, examples: Examples, results: Path) -> Mo
     """One evaluated model; `StorageError` where a file of its folder is missing."""
     stage, settings = plan.models[name], plan.config.models[name]
     folder = results / stage.folder
-    card, measured = read_json(folder / "model.json"), read_json(folder / "metrics.json")
+    card = read_json(folder / "model.json", ModelCard)
+    measured = read_json(folder / "metrics.json", Metrics)
     predictions = folder / "predictions.parquet"
     by_class = settings.task == "classify"
     dataset = plan.config.datasets[stage.dataset]
@@ -49,7 +50,7 @@ def model_report(plan: Plan, name: str, examples: Examples, results: Path) -> Mo
         roles={role: card["counts"][role] for role in ROLES if role in card["counts"]},
         left_out=dict(sorted(card["left_out"].items(), key=lambda item: (-item[1], item[0]))),
         metrics=metrics_of(measured["metrics"], card["chance"], settings.modalities),
-        history=history_of(read_json(folder / "history.json")),
+        history=history_of(read_json(folder / "history.json", HistoryFile)),
         confusion=confusion_of(predictions, card["classes"]) if by_class else None,
         mistakes=_mistakes(predictions, examples, settings.modalities) if by_class else (),
         predictions=_predictions(predictions, dataset.label)
@@ -75,7 +76,7 @@ def split_in_words(split: SplitSettings) -> str:
 
 
 def metrics_of(
-    measured: Mapping[str, Mapping[str, float]],
+    measured: Mapping[str, Measured],
     chance: Mapping[str, float],
     modalities: tuple[str, ...],
 ) -> list[Metric]:
@@ -100,7 +101,7 @@ def metrics_of(
     ]
 
 
-def history_of(value: Mapping[str, Any]) -> History | None:
+def history_of(value: HistoryFile) -> History | None:
     """Training curves; None where nothing was trained."""
     lines = value["epochs"]
     if not lines:
