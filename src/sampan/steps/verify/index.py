@@ -68,19 +68,22 @@ def index_faults(folder: IndexFolder, deep: bool, *, is_needed: bool) -> Iterato
 
 def _columns_faults(folder: IndexFolder, about: IndexDataset, receipt: Path) -> Iterator[Fault]:
     """One of the files says the columns; those of other settings may lie beside it."""
-    right = False
+    right, others = False, []
     for path in sorted(folder.path.glob("columns@*.json")):
         try:
             found = read_json(path, Columns)
         except StorageError as fault:
             yield Fault(message=fault.faults[0], remade=(receipt,), stray=path)
             continue
-        right |= found == {name: about[name] for name in ("columns", "modalities")}
+        if found == {name: about[name] for name in ("columns", "modalities")}:
+            right = True
+        else:
+            others.append(path)
     if not right:
-        yield Fault(
-            message=f"{folder.path}/columns@….json: none says which columns the index holds",
-            remade=(receipt,),
-        )
+        message = f"{folder.path}/columns@….json: none says which columns the index holds"
+        yield Fault(message=message, remade=(receipt,))
+        for path in others:
+            yield Fault(message=f"{path}: says other columns", stray=path)
 
 
 def _split_faults(folder: IndexFolder, about: IndexDataset) -> Iterator[Fault]:
