@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from sampan import __version__
 from sampan.errors import SampanError
 from sampan.stopping import StoppedEarly
-from sampan.store.durable import PASSING
+from sampan.store.durable import LASTING, PASSING
 
 STOPPED_EARLY = 75
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as fault:
-        if fault.errno not in PASSING:
+        if fault.errno not in PASSING | LASTING:
             raise
         print(f"error: {fault.filename or args.verb}: {fault.strerror}", file=sys.stderr)
         return 2

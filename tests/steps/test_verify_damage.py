@@ -282,7 +282,10 @@ STAGE = {
         ),
         "layout.json: is not the layout of the shards that are recorded",
     ),
-    "a lost zarr.json": (lambda p: lose(p.stage / "data.zarr/text/zarr.json"), "text/zarr.json: is"),
+    "a lost zarr.json": (
+        lambda p: lose(p.stage / "data.zarr/text/zarr.json"),
+        "text/zarr.json: is",
+    ),
     "a lost zarr.json of the group": (
         lambda p: lose(p.stage / "data.zarr/zarr.json"),
         "data.zarr/zarr.json: is missing",
@@ -295,7 +298,10 @@ STAGE = {
         lambda p: (p.stage / "data.zarr/text/zarr.json").write_text("[]"),
         "text/zarr.json: is not what was committed",
     ),
-    "a cut dataset.json": (lambda p: cut(p.stage / "dataset.json", 100), "dataset.json: is damaged"),
+    "a cut dataset.json": (
+        lambda p: cut(p.stage / "dataset.json", 100),
+        "dataset.json: is damaged",
+    ),
     "a lost dataset.json": (
         lambda p: lose(p.stage / "dataset.json"),
         "dataset.json: is missing; ",
@@ -373,7 +379,10 @@ INDEX = {
         ),
         "part-00000.parquet: has no column",
     ),
-    "a missing plan": (lambda p: lose(p.index / "plan/part-00001.json"), "part-00001.json: is miss"),
+    "a missing plan": (
+        lambda p: lose(p.index / "plan/part-00001.json"),
+        "part-00001.json: is miss",
+    ),
     "a cut plan": (lambda p: cut(p.index / "plan/part-00001.json", 90), "part-00001.json: is dam"),
     "a plan that is {}": (
         lambda p: (p.index / "plan/part-00001.json").write_text("{}"),
@@ -456,7 +465,10 @@ MODEL = {
         lambda p: flip(p.model / "model.safetensors", -1),
         "model.safetensors: its bytes are not",
     ),
-    "weights lost": (lambda p: lose(p.model / "model.safetensors"), "model.safetensors: is missing"),
+    "weights lost": (
+        lambda p: lose(p.model / "model.safetensors"),
+        "model.safetensors: is missing",
+    ),
     "history.json edited": (
         lambda p: edited(p.model / "history.json", set_to(best_epoch=9)),
         "history.json: its bytes are not",

@@ -19,7 +19,7 @@ from sampan.errors import DataError
 from sampan.plugins import Cells, Source
 from sampan.steps import job
 from sampan.store.documents import PartPlan, PlanPiece
-from sampan.store.durable import fsync_folder, patiently, write_json
+from sampan.store.durable import fsync_folder, patiently, storing, write_json
 from sampan.store.identity import content_hash, digest_lines, joined, key_hash
 from sampan.store.index import ROWS_PER_GROUP, IndexFolder
 
@@ -220,10 +220,12 @@ def _shown(value: str | None) -> str:
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that is there whole and durable when the block ends well, and otherwise not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        opened = temporary.open("wb")
     try:
-        with temporary.open("wb") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

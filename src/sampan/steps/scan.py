@@ -24,7 +24,7 @@ from sampan.steps.duplicates import duplicates
 from sampan.steps.row_hashes import RowHashes
 from sampan.steps.source_files import FileScan, scan_files
 from sampan.store.documents import ScannedPart, ScanState
-from sampan.store.durable import read_json, sealed, write_json
+from sampan.store.durable import read_json, sealed, storing, write_json
 from sampan.store.index import Index, IndexFolder
 
 SHOWN = 10
@@ -71,7 +71,8 @@ def scan(
     """Write a plan for each partition that `capacity` allows, and the state for the next scan."""
     temporary = folder.path / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    with storing(temporary):
+        temporary.mkdir(parents=True)
     try:
         files = scan_files(spec, temporary, grant, patience_seconds)
         hashes = RowHashes([(found.task.hashes, found.rows) for found in files])

@@ -2,12 +2,15 @@
 
 import contextlib
 import errno
+import grp
 import json
 import logging
 import os
+import pwd
 import secrets
+import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
@@ -44,13 +47,63 @@ PASSING = frozenset(
 """What storage says when it, not the data, is in trouble."""
 
 
+LASTING = frozenset({errno.EROFS})
+"""What no waiting mends, and the user can."""
+
+
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system into a `StorageError` that names `path`."""
+    """
+    Turn an error of the operating system into a `StorageError` that names `path`.
+
+    One that owner and mode of the folder explain has no cause, so that nobody waits for its end.
+    """
     try:
         yield
     except OSError as fault:
+        if fault.errno in (errno.EACCES, errno.EPERM) and (why := refusal(path)):
+            raise StorageError(f"{path}: cannot be written: {why}") from None
         raise StorageError(f"{path}: cannot be written: {fault.strerror or fault}") from fault
+
+
+def refusal(path: Path) -> str | None:
+    """
+    Why this user may not write a file or folder, where the nearest folder's owner and mode say it.
+
+    None where they do not: then storage is in trouble, such as a ticket that has run out.
+    """
+    for place in (path, *path.parents):
+        try:
+            about = place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return None
+        if not stat.S_ISDIR(about.st_mode):
+            continue
+        if may_write(about, os.geteuid(), {os.getegid(), *os.getgroups()}):
+            return None
+        owner, group = _name(pwd.getpwuid, about.st_uid), _name(grp.getgrgid, about.st_gid)
+        return (
+            f"{place} belongs to {owner}, group {group}, mode {stat.S_IMODE(about.st_mode):04o}; "
+            "to share it, its owner gives the group the right to write: see "
+            '"Share a results folder" in docs/how-to/look-after-results.md'
+        )
+    return None
+
+
+def may_write(about: os.stat_result, user: int, groups: Collection[int]) -> bool:
+    """Whether a folder's owner, group and mode let a user make files in it."""
+    if user == 0:
+        return True
+    shift = 6 if about.st_uid == user else 3 if about.st_gid in groups else 0
+    return (about.st_mode >> shift) & 0o3 == 0o3
+
+
+def _name(of: Callable[[int], Any], number: int) -> str:
+    with contextlib.suppress(KeyError):
+        return str(of(number)[0])
+    return str(number)
 
 
 def fsync_folder(folder: Path) -> None:

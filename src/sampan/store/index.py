@@ -66,7 +66,7 @@ class IndexPart:
     def __init__(self, path: Path, rows: int | None = None) -> None:
         import pyarrow.parquet as pq
 
-        self._path = path
+        self.path = path
         try:
             self._file = pq.ParquetFile(path)
         except (OSError, ValueError) as fault:
@@ -87,7 +87,7 @@ class IndexPart:
             value = None
         wrong = check_of(PartAbout)(value)
         if wrong or "key" not in self._file.schema_arrow.names:
-            raise StorageError(f"{self._path}: is damaged: no part of an index: {wrong or 'keys'}")
+            raise StorageError(f"{self.path}: is damaged: no part of an index: {wrong or 'keys'}")
         found: PartAbout = value
         return found
 
@@ -103,18 +103,10 @@ class IndexPart:
         try:
             table = self._file.read_row_groups(list(groups), columns=list(columns))
         except (OSError, ValueError) as fault:
-            raise StorageError(f"{self._path}: cannot be read: {fault}") from fault
+            raise StorageError(f"{self.path}: cannot be read: {fault}") from fault
         offset = groups.start * ROWS_PER_GROUP
         piece = table.slice(start - offset, stop - start)
         return {name: piece.column(name).to_pylist() for name in columns}
-
-    def groups(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
-        """All rows that are stored, as they were written, a group at a time."""
-        try:
-            for number in range(self._file.num_row_groups):
-                yield self._file.read_row_group(number, columns=list(columns)).to_pydict()
-        except (OSError, ValueError) as fault:
-            raise StorageError(f"{self._path}: cannot be read: {fault}") from fault
 
     def batches(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
         """All rows, a row group at a time."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sampan.errors import DataError, StorageError
 from sampan.store.documents import Manifest
-from sampan.store.durable import PASSING, fsync_folder, read_json, write_bytes
+from sampan.store.durable import PASSING, fsync_folder, read_json, storing, write_bytes
 
 MANIFEST = "manifest.json"
 FILES = {"tensors.safetensors", "state.json"}
@@ -50,7 +50,7 @@ class Checkpoints:
         if manifest_of(final) is not None:
             return final
         partial = self.folder / f".{final.name}.partial"
-        try:
+        with storing(final):
             self.folder.mkdir(parents=True, exist_ok=True)
             # What is not older than this step is not whole, or the run would have gone on from it.
             newer = [path for path in steps(self.folder) if path.name >= final.name]
@@ -72,8 +72,6 @@ class Checkpoints:
             fsync_folder(self.folder)
             for old in steps(self.folder)[self.keep :]:
                 shutil.rmtree(old)
-        except OSError as fault:
-            raise StorageError(f"{final}: cannot be written: {fault.strerror or fault}") from fault
         return final
 
     def latest(self) -> Checkpoint | None:

@@ -195,7 +195,7 @@ def _table_fault(
         return None
     digests: dict[str, list[str]] = defaultdict(list)
     keys: list[str] = []
-    for rows in table.groups(names):
+    for rows in IndexPart(table.path).batches(names):
         if None in rows["key"] or not all(0 <= n < len(table.roots) for n in rows["root"]):
             return "has rows without a key or a root"
         keys += rows["key"]
