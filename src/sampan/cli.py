@@ -15,6 +15,7 @@ from sampan import __version__
 from sampan.errors import SampanError
 from sampan.stopping import StoppedEarly
 from sampan.store.durable import LASTING, PASSING
+from sampan.terminal import OneLine, one_line
 
 STOPPED_EARLY = 75
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args) or 0
     except SampanError as fault:
         for line in fault.faults:
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {one_line(line)}", file=sys.stderr)
         return 2
     except StoppedEarly as fault:
         print(f"stopped early: {fault}; run again to go on", file=sys.stderr)
@@ -66,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as fault:
         if fault.errno not in PASSING | LASTING:
             raise
-        print(f"error: {fault.filename or args.verb}: {fault.strerror}", file=sys.stderr)
+        where = one_line(str(fault.filename or args.verb))
+        print(f"error: {where}: {fault.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
@@ -94,7 +96,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _set_up_log() -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    to_stderr = logging.StreamHandler()
+    line = "%(asctime)s %(levelname)s %(message)s"
+    to_stderr.setFormatter(OneLine(line, datefmt="%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(handlers=[to_stderr])
     logging.getLogger("sampan").setLevel(logging.INFO)
 
 

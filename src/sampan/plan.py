@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sampan import plugins
-from sampan.config.dataset import ModalityEntry
+from sampan.config.dataset import DatasetSettings, ModalityEntry
 from sampan.config.load import parse
 from sampan.config.root import Config, ModelSettings
 from sampan.config.split import SplitSettings
@@ -181,12 +181,17 @@ class Plan:
 
     def columns_file(self, dataset: str) -> str:
         """
-        Says which source columns the index holds, in its name; relative to the results folder.
+        Says which source columns the index holds, and what cells may lead to, in its name;
+        relative to the results folder.
 
-        The index is made again where the config asks for other columns.
+        The index is made again where the config asks for others.
         """
         settings = self.config.datasets[dataset]
-        wanted = [settings.columns, {name: e.column for name, e in settings.modalities.items()}]
+        wanted: list[Any] = [
+            settings.columns, {name: e.column for name, e in settings.modalities.items()}
+        ]  # fmt: skip
+        if allow := _allowed(settings):
+            wanted.append({"allow": allow})
         return f"{dataset}/index/columns@{digest_of(wanted)[:8]}.json"
 
     def plan_files(self, dataset: str) -> list[str]:
@@ -202,6 +207,7 @@ class Plan:
             "dataset": dataset,
             "sources": [source.settings for source in settings.source],
             "versions": [source.version for source in settings.source],
+            **({"allow": allow} if (allow := _allowed(settings)) else {}),
             "capacity": settings.capacity,
             "rows_per_job": settings.rows_per_job,
             "on_duplicate": settings.on_duplicate,
@@ -326,6 +332,11 @@ class Plan:
         source = self.config.datasets[of[0]].modalities[of[1]] if of else None
         fused = None if source is None or source.store else _fused(source, entry.kind)
         return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus, fused)
+
+
+def _allowed(settings: DatasetSettings) -> dict[str, list[str]]:
+    """Number of a source → the folders beside its root in which its files may lie."""
+    return {str(i): source.allow for i, source in enumerate(settings.source) if source.allow}
 
 
 def _fused(entry: ModalityEntry, encoder_kind: str) -> Any:

@@ -1,5 +1,7 @@
+import base64
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +183,70 @@ def test_weights_that_are_not_there_are_an_error(tmp_path, capsys):
     assert errors == [
         f"error: datasets.d.features.image: clip: {tmp_path}/weights: no such folder of weights"
     ]
+
+
+def test_what_is_no_file_and_where_links_lead_is_said_at_once(tmp_path, capsys):
+    table(tmp_path)
+    outside = tmp_path.with_name(f"{tmp_path.name}-outside")
+    outside.mkdir()
+    (tmp_path / "1.png").rename(outside / "1.png")
+    (tmp_path / "1.png").symlink_to(outside / "1.png")
+    (tmp_path / "3.png").unlink()
+    os.mkfifo(tmp_path / "3.png")
+
+    code, lines, _ = checked(tmp_path, capsys)
+    _, allowed, _ = checked(tmp_path, capsys, {"datasets.d.source.0.allow": [str(outside)]})
+
+    where = (
+        "warning: datasets.d.modalities.image: {} of the first 16 samples are not valid, such as "
+    )
+    (warning,) = [line for line in lines if line.startswith("warning")]
+    assert code == 0
+    assert warning == where.format(2) + (
+        f"1: link out of the source's folders, see allow: 1.png leads to {outside}/1.png; "
+        f"allow: [{outside}] on the source lets it be read"
+    )
+    assert where.format(1) + "3: a FIFO, not a file" in allowed
+
+
+def test_pictures_in_base64_are_decoded_where_the_setting_says_so(tmp_path, capsys):
+    table(tmp_path)
+    coded = [base64.b64encode((tmp_path / f"{i}.png").read_bytes()).decode() for i in range(4)]
+    coded[1] = f"data:image/png;base64,{coded[1]}"
+    rows = [[i, cell, f"text {i}", i % 2] for i, cell in enumerate(coded)]
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+    _, _, without = checked(tmp_path, capsys)
+    code, lines, errors = checked(tmp_path, capsys, {"datasets.d.modalities.image.cell": "base64"})
+
+    assert "set cell: base64 for this modality" in without[0]
+    assert (code, errors) == (0, [])
+    assert not [line for line in lines if line.startswith("warning")]
+
+
+def test_a_modality_of_which_no_sample_has_a_value_is_a_warning_and_no_error(tmp_path, capsys):
+    table(tmp_path)
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *([i, "", f"text {i}", i % 2] for i in range(20))])
+
+    code, lines, errors = checked(tmp_path, capsys)
+
+    assert (code, errors) == (0, [])
+    assert (
+        "warning: datasets.d.modalities.image: none of the first 16 samples has a value in column "
+        "'image'" in lines
+    )
+
+
+def test_what_tables_hold_cannot_steer_the_terminal(tmp_path, capsys):
+    table(tmp_path)
+    rows = [[f"\x1b[2J{i}", f"\x1b]0;x\x07{i}.png", "text", i % 2] for i in range(4)]
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+    code, lines, errors = checked(tmp_path, capsys)
+
+    assert code == 2
+    assert "\x1b" not in "".join([*lines, *errors])
+    assert "\\u001b[2J0: missing file" in errors[0]

@@ -286,3 +286,47 @@ def test_a_table_that_is_gone_after_the_scan_is_an_error_line(tmp_path):
 
     with pytest.raises(StorageError, match=r"t\.jsonl.*No such file|No such file"):
         index_part(plan.index_spec("d"), index, 0, patience_seconds=0)
+
+
+def test_labels_groups_and_splits_are_kept_in_one_form_and_what_was_folded_is_noted(
+    tmp_path, caplog
+):
+    labels = ["café", "cafe\u0301", " café ", "1", 1, 1.0, "01", None, " ", float("nan")]
+    rows = [
+        {**row, "label": label, "speaker": f" p{i}\n", "part": "train\u00a0"}
+        for i, (row, label) in enumerate(zip(samples(10), labels, strict=True))
+    ]
+    with caplog.at_level("INFO"):
+        index = indexed(
+            tmp_path, jsonl(tmp_path / "t.jsonl", rows), group="speaker", split={"column": "part"}
+        )
+
+    found = IndexPart(index.part(0)).read(["label", "group", "split"])
+    assert found["label"] == ["café", "café", "café", "1", "1", "1", "01", None, None, None]
+    assert found["group"] == [f"p{i}" for i in range(10)]
+    assert set(found["split"]) == {"train"}
+    folded = receipts(index)["columns/part-00000.json"]["folded"]
+    assert folded["label"] == {
+        "rows": 4,
+        "examples": [["cafe\u0301", "café"], [" café ", "café"], ["1.0", "1"], [" ", None]],
+    }
+    assert {name: folded[name]["rows"] for name in folded} == {"label": 4, "group": 10, "split": 10}
+    assert "the label of 4 rows is kept in the one form of labels: 'cafe\\u0301' as" in caplog.text
+
+
+def test_labels_that_are_in_their_form_leave_no_note(tmp_path):
+    index = indexed(tmp_path, jsonl(tmp_path / "t.jsonl", samples(10)))
+
+    assert "folded" not in receipts(index)["columns/part-00000.json"]
+
+
+def test_folders_that_links_may_lead_to_stand_beside_the_root(tmp_path):
+    path = jsonl(tmp_path / "t.jsonl", samples(3))
+
+    plain = indexed(tmp_path / "a", path)
+    allowed = indexed(tmp_path / "b", path, source={"allow": ["/tier"]})
+
+    assert IndexPart(plain.part(0)).allow == [[]]
+    assert IndexPart(allowed.part(0)).allow == [["/tier"]]
+    assert "allow" not in str(read_json(plain.plan(0, 4)))
+    assert receipts(plain) == receipts(allowed)

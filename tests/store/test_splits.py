@@ -1,3 +1,6 @@
+import time
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,6 +85,32 @@ def test_listed_groups_are_taken_first_and_fractions_divide_the_rest():
     assert found.count("validation") / 1001 == pytest.approx(0.5, abs=0.05)
 
 
+def test_listed_groups_are_found_in_the_form_of_labels_whatever_form_they_are_listed_in():
+    shares = SplitSettings(test=(normalize("NFD", "Zoë"), " ben "), validation=0.0)
+
+    assert split(shares, normalize("NFC", "Zoë"), "ben", "ada") == ["test", "test", "train"]
+
+
+def test_a_key_that_stands_for_a_group_is_found_whatever_its_form():
+    shares = SplitSettings(test=("é",), validation=0.0)
+
+    assert split(shares, normalize("NFD", "é"), " é") == ["test", "test"]
+
+
+def test_listing_many_groups_costs_no_more_for_each_than_listing_few():
+    def seconds(number):
+        groups = [f"group {i}" for i in range(number)]
+        start = time.process_time()
+        shares = SplitSettings(test=tuple(groups), validation=0.0)
+        for first in range(0, number, number // 10):
+            split(shares, *groups[first : first + number // 10])
+        return time.process_time() - start
+
+    few, many = min(seconds(2_000) for _ in range(3)), min(seconds(40_000) for _ in range(2))
+
+    assert many < 20 * 6 * few, "20 times as many groups"
+
+
 def test_every_split_may_be_a_list():
     shares = SplitSettings(train=("a",), validation=("b",), test=("c",))
 
@@ -129,3 +158,12 @@ def test_only_the_splits_that_are_needed_have_to_hold_samples():
     check_split(
         "digits", split_of(SplitSettings(train=("a",), test=("b",)), groups), groups, ["test"]
     )
+
+
+def test_groups_of_a_message_are_cut():
+    groups = names(["x" * 10_000, "y"])
+
+    with pytest.raises(DataError) as fault:
+        check_split("d", split_of(SplitSettings(train=("none",)), groups), groups, ["test"])
+
+    assert len(fault.value.faults[0]) < 300

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampan.errors import DataError
-from sampan.training.targets import class_targets, value_targets
+from sampan.training.targets import alike, class_targets, value_targets
 
 
 def test_classes_are_the_sorted_labels_of_the_rows_used():
@@ -27,3 +27,41 @@ def test_values_may_be_written_as_text():
 def test_labels_that_are_no_numbers_are_listed():
     with pytest.raises(DataError, match=r"2 labels .* 'x' \(row 1\), 'inf' \(row 2\)"):
         value_targets(["1", "x", "inf"], np.array([0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "1e300",
+        "-3.5e38",
+        "1" + "0" * 400,
+        "nan",
+        "-inf",
+        "12_3",
+        "1,5",
+        "0x10",
+        "yes",
+        "",
+        "x" * 999,
+    ],
+)
+def test_a_label_that_regression_cannot_use_is_one_line_that_says_what_to_do(label):
+    with pytest.raises(DataError) as fault:
+        value_targets(["1", label, "2"], np.array([0, 1, 2]))
+
+    (line,) = fault.value.faults
+    assert line.startswith("1 labels are no finite numbers within ±3.4e+38: '")
+    assert "(row 1); regress needs them: mend or scale them, or empty their cells" in line
+    assert len(line) < 300
+
+
+def test_the_largest_label_is_that_of_a_32_bit_float():
+    found = value_targets(["3.4028e38", "-3.4e38"], np.array([0, 1]))
+
+    assert np.isfinite(found.values).all()
+
+
+def test_classes_that_look_like_one_are_told():
+    assert alike(["1", "1.0", "01", "cat", "Cat", "dog", "12_3", "123", "nan", "NaN"]) == [
+        ("1", "1.0", "01"), ("cat", "Cat"), ("nan", "NaN"),
+    ]  # fmt: skip

@@ -59,6 +59,8 @@ class SourceEntry(Section):
     """Name of a source plug-in."""
     version: int = 0
     """Raise it when content was replaced under the same paths: its rows are then read again."""
+    allow: list[Annotated[str, StringConstraints(min_length=1)]] = Field(default_factory=list)
+    """Folders beside the root in which files may lie that links, or absolute paths, lead to."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -74,10 +76,16 @@ class ModalityEntry(Section):
     """Name of a modality plug-in."""
     column: str
     """Column of the source that holds it."""
-    cell: Literal["path", "value"] | None = None
-    """Whether the cells hold paths or the value itself; by default what is usual for the kind."""
+    cell: Literal["path", "value", "base64"] | None = None
+    """
+    Whether the cells hold paths, the value itself, or the value in base64 (also as a `data:` URI);
+    by default what is usual for the kind.
+    """
     max_invalid: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Fraction of the samples that may be invalid before the run stops."""
+    """
+    Fraction of the samples that may be invalid before the run stops; an empty cell is no sample of
+    the modality.
+    """
     store: bool = True
     """`false`: encoders decode from the source, each at its own size, and no array is stored."""
     rows_per_shard: Annotated[int, Field(ge=1)] | None = None

@@ -1,10 +1,18 @@
 """How a dataset's samples are divided into train, validation and test."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Le, MinLen
 
+from sampan.config.labels import tidy
+from sampan.terminal import shortened
+
+SHOWN = 10
+"""Groups named in a fault at most."""
 Share = Annotated[float, Ge(0), Le(1)] | Annotated[tuple[str, ...], MinLen(1)]
 
 
@@ -39,6 +47,22 @@ class SplitSettings:
         fractions = sum(share for share in shares if isinstance(share, float | int))
         if fractions > 1 + 1e-9:
             raise ValueError(f"fractions add up to {fractions:g}; at most 1 is allowed")
-        listed = [group for share in shares if isinstance(share, tuple) for group in share]
-        if twice := sorted({group for group in listed if listed.count(group) > 1}):
-            raise ValueError(f"groups in more than one split: {', '.join(twice)}")
+        times = Counter(
+            tidy(group) for share in shares if isinstance(share, tuple) for group in share
+        )
+        if twice := sorted(group for group, number in times.items() if number > 1):
+            left = f" and {len(twice) - SHOWN:,} others" if len(twice) > SHOWN else ""
+            raise ValueError(
+                f"groups in more than one split: {', '.join(map(shortened, twice[:SHOWN]))}{left}"
+            )
+
+    @cached_property
+    def listed(self) -> Mapping[str, str]:
+        """Group, in the form of labels → the split that lists it."""
+        shares = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            tidy(group): name
+            for name, share in shares.items()
+            if isinstance(share, tuple)
+            for group in share
+        }

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from sampan.evaluation.bootstrap import Metric, intervals
 
+SQUARES = (1e-100, 1e100)
+"""Between these the square of a float is no 0 and no infinity."""
+
 
 def classification_metrics(
     right: NDArray[np.int64],
@@ -67,10 +70,12 @@ def regression_metrics(
     Where all y are equal, r2 is 1 if every prediction is exact and 0 otherwise.
     """
     errors = right - predicted
+    largest = max(np.abs(right).max(initial=0), np.abs(predicted).max(initial=0))
+    unit = 1.0 if largest == 0 or SQUARES[0] < largest < SQUARES[1] else largest
 
     def r2(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        residual = (errors[numbers] ** 2).sum(axis=1)
-        wanted = right[numbers]
+        residual = ((errors / unit)[numbers] ** 2).sum(axis=1)
+        wanted = (right / unit)[numbers]
         total = ((wanted - wanted.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
         flat = np.ptp(wanted, axis=1) == 0
         return np.asarray(np.where(flat, residual == 0, 1 - residual / np.where(flat, 1, total)))

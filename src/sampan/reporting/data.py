@@ -93,6 +93,8 @@ class ModalityReport:
     valid: int
     quarantined: int
     bytes: int
+    absent: int = 0
+    """Samples without a value, which are neither valid nor quarantined."""
     reasons: Sequence[Reason] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     """Samples for each note of the decoder ("cut", "padded")."""

@@ -71,12 +71,21 @@ def _largest(labels: Sequence[LabelCount]) -> list[LabelCount]:
     return [*ordered[: LABELS - 1], others]
 
 
+def _spread(values: NDArray[Any]) -> tuple[float, float]:
+    """The smallest and the largest, set apart where floats have no bins between them."""
+    low, high, size = float(values.min()), float(values.max()), float(np.abs(values).max())
+    if high - low > 1000 * np.spacing(size):
+        return low, high
+    margin = max(0.5, size / 100)
+    return low - margin, high + margin
+
+
 def value_histogram(values: NDArray[Any], name: str) -> Figure | None:
     """A numeric label in 24 equal bins; None where no value is finite."""
     finite = values[np.isfinite(values)].astype(float)
     if not finite.size:
         return None
-    counts, edges = np.histogram(finite, bins=24)
+    counts, edges = np.histogram(finite, bins=24, range=_spread(finite))
     frame = Frame(x=(float(edges[0]), float(edges[-1])), y=(0.0, float(counts.max()) * 1.05))
     marks = frame.axes(name, "samples")
     for number, low, high in zip(counts, edges, edges[1:], strict=False):

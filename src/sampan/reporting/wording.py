@@ -1,17 +1,14 @@
 """Numbers with separators and units, names in words, and texts that cannot upset the page."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from sampan.reporting.data import Metric
+from sampan.terminal import UNSAFE
 
 DASH = "–"
 
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
 _NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -28,7 +25,7 @@ def visible(text: str) -> str:
     Control characters, lone surrogates and overrides of the writing direction; line ends and tabs
     stay, and so do the joiners that emoji and scripts are made with.
     """
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text.replace("\r\n", "\n"))
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text.replace("\r\n", "\n"))
 
 
 def shorten(text: str, limit: int) -> str:

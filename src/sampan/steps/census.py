@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from sampan.config.split import SplitSettings
 from sampan.reporting.data import Reason, Rejected
 from sampan.store.index import Index
 from sampan.store.splits import NAMES, split_of
+from sampan.training.targets import LARGEST, number_of
 
 NO_SPLIT, NO_LABEL = "none", "no label"
 LABELS_COUNTED = 10_000
@@ -136,6 +136,6 @@ def take_census(index: Index, split: SplitSettings, *, labelled: bool, numeric: 
 
 
 def _number(label: str | None) -> float:
-    with suppress(ValueError):
-        return np.nan if label is None else float(label)
-    return np.nan
+    """A label that a model can be trained on; NaN for what is none."""
+    number = np.nan if label is None else number_of(label)
+    return number if abs(number) <= LARGEST else np.nan

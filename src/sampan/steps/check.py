@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sampan import plugins
-from sampan.config.dataset import DatasetSettings, ModalityEntry
+from sampan.config.dataset import DatasetSettings
 from sampan.config.load import read
 from sampan.errors import DataError, InvalidSample, SampanError
 from sampan.plan import Plan
 from sampan.plugins import Cells, Encoder, Modality, Source
+from sampan.sources.cells import CellReader
 from sampan.sources.files import SampleFiles
 from sampan.steps.index import stored
 from sampan.steps.ls import megabytes
 from sampan.steps.scan import capacity_fault
 from sampan.store.durable import patiently
+from sampan.terminal import one_line
 
 SAMPLES = 16
 
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         check = DatasetCheck(name, dataset, plan, args.samples)
         print("\n".join(check.would_make()))
         for warning in check.warnings:
-            print(f"warning: {warning}")
+            print(f"warning: {one_line(warning)}")
         faults += check.faults
     for model, stage in plan.models.items():
         settings = plan.config.models[model]
@@ -102,42 +104,52 @@ class DatasetCheck:
             [*self.dataset.columns.values(), *(entry.column for entry in entries)]
         )
         try:
-            return patiently(lambda: self._count(source, tuple(columns)), 0, where)
+            return patiently(lambda: self._count(number, source, tuple(columns)), 0, where)
         except SampanError as fault:
             self.faults += [
                 line if line.startswith(where) else f"{where}: {line}" for line in fault.faults
             ]
             return None
 
-    def _count(self, source: Source, columns: tuple[str, ...]) -> int:
+    def _count(self, number: int, source: Source, columns: tuple[str, ...]) -> int:
         rows = 0
         for file in source.files():
             head = next(source.read(file, columns, rows=self.samples), None)
             if head is not None:
-                self._samples(source.root_of(file), head)
+                self._samples(number, source.root_of(file), head)
             counted = () if source.stamp(file) else columns
             rows += sum(len(cells.keys) for cells in source.read(file, counted))
         return rows
 
-    def _samples(self, root: Path, head: Cells) -> None:
-        """Tries these samples; a fault where none is valid, a warning where some are not."""
+    def _samples(self, number: int, root: Path, head: Cells) -> None:
+        """
+        Tries these samples; a fault where none is valid, a warning where some are not, or where
+        none has a value.
+        """
+        allow = [self.dataset.source[number].allow]
         for modality, entry in self.dataset.modalities.items():
             plugin = self.modalities[modality]
-            files = SampleFiles([root], plugin.max_bytes, patience_seconds=0)
-            bad = []
+            files = SampleFiles([root], plugin.max_bytes, patience_seconds=0, allow=allow)
+            reader = CellReader(files, entry.cell or plugin.cell)
+            bad, absent = [], 0
             cells = head.columns[entry.column]
             for key, cell, reason in zip(head.keys, cells, head.reasons, strict=True):
                 try:
                     if reason:
                         raise InvalidSample(reason)
-                    _decode(plugin, entry, files, stored(cell))
+                    absent += not _decode(plugin, reader, stored(cell))
                 except InvalidSample as verdict:
                     bad.append(f"{key or 'no key'}: {verdict}")
             if bad:
-                fatal = len(bad) == len(cells) and entry.max_invalid < 1
+                fatal = len(bad) == len(cells) - absent and entry.max_invalid < 1
                 (self.faults if fatal else self.warnings).append(
                     f"datasets.{self.name}.modalities.{modality}: {len(bad)} of the first "
                     f"{len(cells)} samples are not valid, such as {bad[0]}"
+                )
+            if absent == len(cells):
+                self.warnings.append(
+                    f"datasets.{self.name}.modalities.{modality}: none of the first {len(cells)} "
+                    f"samples has a value in column {entry.column!r}"
                 )
 
     def _decoded(self, modality: str, encoder: Encoder) -> Modality:
@@ -163,18 +175,13 @@ class DatasetCheck:
                 self.faults += [f"{where}: {line}" for line in found]
 
 
-def _decode(
-    plugin: Modality, entry: ModalityEntry, files: SampleFiles, cell: str | bytes | None
-) -> None:
+def _decode(plugin: Modality, reader: CellReader, cell: str | bytes | None) -> bool:
+    """Whether there is a value, which then could be decoded; else `InvalidSample`."""
     import numpy as np
 
-    if cell is None or cell == "":
-        raise InvalidSample("empty cell")
-    if isinstance(cell, bytes):
-        data = cell
-    elif (entry.cell or plugin.cell) == "path":
-        data = files.read(0, cell)
-    else:
-        data = cell.encode()
+    found = reader.read(0, cell)
+    if found is None:
+        return False
     spec = plugin.array()
-    plugin.decode(data, np.zeros(spec.shape, spec.dtype))
+    plugin.decode(found.data, np.zeros(spec.shape, spec.dtype))
+    return True

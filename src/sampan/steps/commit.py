@@ -33,7 +33,7 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
     stage, variant = job.stage_of(spec["stage"]), job.variant_of(results, spec["stage"])
     receipts = [variant.receipt(part) for part in job.partitions(spec)]
     above = f"{stage.name.partition('.')[0]} is not valid"
-    rows = invalid = 0
+    rows = present = invalid = 0
     reasons: set[str] = set()
     for path in receipts:
         receipt = read_json(path, Receipt)
@@ -41,15 +41,16 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
             raise StorageError(
                 f"{path}: made with other settings; run: sampan forget {stage.variant}"
             )
+        present += receipt["rows"] - receipt.get("absent", 0)
         own = {reason: n for reason, n in receipt["reasons"].items() if reason != above}
         rows += receipt["rows"]
         invalid += sum(own.values())
         reasons |= set(own)
-    if invalid > spec["max_invalid"] * rows:
+    if invalid > spec["max_invalid"] * present:
         raise DataError(
-            f"{stage.dataset}: {stage.variant}: {invalid:,} of {rows:,} samples are invalid "
+            f"{stage.dataset}: {stage.variant}: {invalid:,} of {present:,} samples are invalid "
             f"({', '.join(sorted(reasons)[:5])}); max_invalid: {spec['max_invalid']:g} allows "
-            f"{int(spec['max_invalid'] * rows):,}; raise it, or mend the data and run: "
+            f"{int(spec['max_invalid'] * present):,}; raise it, or mend the data and run: "
             f"sampan forget {stage.variant}"
         )
     header: dict[str, Any] = {
@@ -57,8 +58,8 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
     }
     about = commit(variant, receipts, header)
     job.log.info(
-        "commit %s: %s rows, %s valid, %s bytes",
-        stage.variant, f"{about['rows']:,}", f"{about['valid']:,}", f"{about['bytes']:,}",
+        "commit %s: %s rows, %s valid, %s absent, %s bytes",
+        stage.variant, *(f"{about[name]:,}" for name in ("rows", "valid", "absent", "bytes")),
     )  # fmt: skip
 
 

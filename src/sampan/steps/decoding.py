@@ -6,6 +6,7 @@ the same bytes, verdicts, quarantine and digests.
 """
 
 import errno
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from sampan import plan, plugins
 from sampan.errors import InvalidSample, StorageError
 from sampan.plugins import ArraySpec, Modality
-from sampan.sources.files import SampleFiles, missing_folders
+from sampan.sources.cells import CellReader
+from sampan.sources.files import Content, DeniedFile, MissingFile, SampleFiles, missing_folders
 from sampan.steps import job
 from sampan.steps.ahead import Ahead
 from sampan.steps.batches import is_out_of_memory
@@ -33,8 +35,8 @@ from sampan.store.index import IndexFolder, IndexPart
 DIGEST = ArraySpec(("byte",), (16,), "uint8")
 MISSING_SHARE = 0.5
 
-Found = bytes | InvalidSample | MemoryError
-"""Of one sample's source: its bytes, or why there are none."""
+Found = Content | InvalidSample | MemoryError | None
+"""Of one sample's source: its content, or why there is none; None where its cell is empty."""
 
 
 def shard_key(spec: dict[str, Any], modality: str, table: IndexPart, rows: range) -> str:
@@ -106,49 +108,50 @@ class Source:
         table = IndexPart(IndexFolder(Path(task.results) / dataset / "index").part(task.part))
         self.cells = table.read(["root", "reason", modality], range(task.first, task.stop))
         self.column = self.cells[modality]
-        self.is_path = (task.spec["cell"] or plugin.cell) == "path"
-        self.files = SampleFiles(table.roots, plugin.max_bytes, task.patience_seconds)
-        self.missing: list[tuple[int, str]] = []
+        self.files = SampleFiles(table.roots, plugin.max_bytes, task.patience_seconds, table.allow)
+        self._reader = CellReader(self.files, task.spec["cell"] or plugin.cell)
+        self.missing: list[str] = []
+        self.denied: list[str] = []
 
-    def read(self, i: int) -> bytes:
-        """The bytes of the shard's i-th sample; `InvalidSample` where there are none."""
+    def read(self, i: int) -> Content | None:
+        """
+        The content of the shard's i-th sample, None where its cell is empty; `InvalidSample` where
+        it cannot be had.
+        """
         if reason := self.cells["reason"][i]:
             raise InvalidSample(reason)
-        cell = self.column[i]
-        if cell is None or cell == "":
-            raise InvalidSample("empty cell")
-        if isinstance(cell, bytes):
-            return cell
-        if not self.is_path:
-            data: bytes = cell.encode()
-            return data
         try:
-            return self.files.read(self.cells["root"][i], cell)
-        except InvalidSample as verdict:
-            if str(verdict) == "missing file":
-                self.missing.append((self.cells["root"][i], cell))
+            return self._reader.read(self.cells["root"][i], self.column[i])
+        except MissingFile as verdict:
+            self.missing.append(verdict.path)
+            raise
+        except DeniedFile as verdict:
+            self.denied.append(verdict.path)
             raise
 
     def refuse_bad_storage(self) -> None:
         """
-        Files that were missing because storage was away do not count as bad data.
+        Files that could not be had because storage was away do not count as bad data.
 
-        It was where one of them is back by now, where one that could be read is gone, and where
-        most are missing together with their folders.
+        It was where one of them is back by now, where one that could be read is gone, where most
+        are missing together with their folders, and where most may not be read.
         """
-        if not self.missing:
+        if not self.missing and not self.denied:
             return
-        share = max(MISSING_SHARE, self.task.spec["max_invalid"])
-        many = len(self.missing) > share * len(self.column)
-        if many and missing_folders(self.files, self.missing):
+        many = max(MISSING_SHARE, self.task.spec["max_invalid"]) * len(self.column)
+        if len(self.missing) > many and missing_folders(self.missing):
             raise StorageError(
                 f"{len(self.missing):,} of {len(self.column):,} files of a shard are missing, "
-                f"and their folders too, such as {self.missing[0][1]}; is the source mounted?"
+                f"and their folders too, such as {self.missing[0]}; is the source mounted?"
             ) from OSError(errno.ENODEV, "folders are missing")
-        named = [self.files.roots[source] / cell for source, cell in self.missing]
-        moved = [path for path in named if path.exists()]
-        witnesses = map(Path, self.files.witnesses.values())
-        moved += [path for path in witnesses if not path.exists()]
+        if len(self.denied) > many:
+            raise StorageError(
+                f"{len(self.denied):,} of {len(self.column):,} files of a shard may not be read, "
+                f"such as {self.denied[0]}; has this job's user the right to read them?"
+            ) from OSError(errno.EACCES, "files may not be read")
+        moved = [path for path in self.missing if os.path.exists(path)]
+        moved += [path for path in self.denied if os.access(path, os.R_OK)]
+        moved += [path for path in self.files.witnesses.values() if not os.path.exists(path)]
         if moved:
             raise StorageError(
                 f"files come and go while they are read, such as {moved[0]}; is the source mounted?"
@@ -176,6 +179,7 @@ class Decoding:
         self.digests = np.zeros((num_rows, 16), np.uint8)
         self.lengths = np.zeros(num_rows, np.int32)
         self._invalid: list[tuple[int, str]] = []
+        self._absent: list[int] = []
         self._notes: list[str] = []
 
     @property
@@ -217,6 +221,11 @@ class Decoding:
         return sorted(self._invalid)
 
     @property
+    def absent(self) -> list[int]:
+        """Rows that have no value, because their cells are empty: not valid, and no fault."""
+        return sorted(self._absent)
+
+    @property
     def notes(self) -> dict[str, int]:
         return dict(sorted(Counter(self._notes).items()))
 
@@ -241,7 +250,7 @@ class Decoding:
     def read(self, rows: range) -> tuple[list[Found], int]:
         with self._timings.at("read"):
             found = [self._read(i) for i in rows]
-        return found, sum(len(data) for data in found if isinstance(data, bytes))
+        return found, sum(len(item.data) for item in found if isinstance(item, Content))
 
     def _read(self, i: int) -> Found:
         try:
@@ -262,20 +271,23 @@ class _Decoder:
 
     def fill(self, block: Block, rows: range, found: Sequence[Found]) -> None:
         with self._shard._timings.at("decode"), self._limit:
-            for i, data in zip(rows, found, strict=True):
-                self._fill(block, i, data)
+            for i, item in zip(rows, found, strict=True):
+                self._fill(block, i, item)
 
-    def _fill(self, block: Block, i: int, data: Found) -> None:
+    def _fill(self, block: Block, i: int, found: Found) -> None:
         shard, at = self._shard, i - block.rows.start
         row = shard._task.first + i
+        if found is None:
+            shard._absent.append(row)
+            return
         try:
-            if isinstance(data, Exception):
-                raise data
-            shard.digests[i] = np.frombuffer(content_hash(data), np.uint8)
+            if isinstance(found, Exception):
+                raise found
+            shard.digests[i] = np.frombuffer(content_hash(found.data), np.uint8)
             if row in shard._poison:
                 raise InvalidSample(shard._poison[row])
             self._limit.restart()
-            decoded = shard.plugin.decode(data, block.data[at])
+            decoded = shard.plugin.decode(found.data, block.data[at])
         except Exception as fault:
             block.data[at] = 0
             if is_out_of_memory(fault) and not self._final:
@@ -287,6 +299,7 @@ class _Decoder:
             return
         shard.lengths[i] = decoded.length or 0
         shard._notes.extend(decoded.notes)
+        shard._notes.extend(found.notes)
         block.valid[at] = True
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from sampan.errors import InvalidSample, StorageError
 from sampan.plan import Plan
 from sampan.plugins import Modality
 from sampan.reporting.data import Media, Picture, Sample, Sound, Text
+from sampan.sources.cells import CellReader
 from sampan.sources.files import SampleFiles
 from sampan.store.committed import Committed
 from sampan.store.index import Index, IndexFolder, IndexPart
@@ -81,16 +82,16 @@ class Examples:
             part for part in self.index.parts() if part.first <= row < part.first + part.rows
         )
         cells = part.read(["root", modality], range(row, row + 1))
-        cell = cells[modality][0]
+        files = SampleFiles(part.roots, plugin.max_bytes, patience_seconds=0, allow=part.allow)
         spec = plugin.array()
         out = np.zeros(spec.shape, spec.dtype)
         try:
-            if (entry.cell or plugin.cell) == "path" and isinstance(cell, str):
-                files = SampleFiles(part.roots, plugin.max_bytes, patience_seconds=0)
-                data = files.read(cells["root"][0], cell)
-            else:
-                data = cell if isinstance(cell, bytes) else str(cell).encode()
-            length = plugin.decode(data, out).length
+            found = CellReader(files, entry.cell or plugin.cell).read(
+                cells["root"][0], cells[modality][0]
+            )
+            if found is None:
+                return None
+            length = plugin.decode(found.data, out).length
         except (InvalidSample, StorageError):
             return None
         rate_hz: float | None = getattr(plugin, "rate_hz", None)

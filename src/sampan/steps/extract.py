@@ -338,6 +338,7 @@ def _make(
         rows=task.stop - task.first,
         files=files,
         invalid=sorted((invalid | found | encoding.invalid).items()),
+        absent=[] if shard is None else shard.absent,
         notes={} if shard is None else shard.notes,
         content="" if shard is None else shard.content,
     )
@@ -390,11 +391,13 @@ def _probe_source(task: ShardTask, encode: Encode) -> Iterator[int]:
         if row in poison:
             continue
         try:
-            data = source.read(i)
+            found = source.read(i)
+            if found is None:
+                continue
             yield row
             out = np.zeros((1, *spec.shape), spec.dtype)
             with cpu_seconds_at_most("processes"):
-                decoded = plugin.decode(data, out[0])
+                decoded = plugin.decode(found.data, out[0])
                 length = np.array([decoded.length or 0], np.int32) if plugin.has_length else None
                 encode(out, length)
         except InvalidSample:

@@ -18,6 +18,7 @@ from sampan import plugins
 from sampan.errors import DataError
 from sampan.plugins import Cells, Source
 from sampan.steps import job
+from sampan.steps.folded import Folded
 from sampan.store.documents import PartPlan, PlanPiece
 from sampan.store.durable import fsync_folder, patiently, storing, write_json
 from sampan.store.identity import content_hash, digest_lines, joined, key_hash
@@ -49,7 +50,7 @@ def index_part(
     binary: set[str] = set()
     while True:
         try:
-            digests = patiently(
+            digests, folded = patiently(
                 lambda: _write_part(folder.part(part), spec, plan, binary), patience_seconds, what
             )
             break
@@ -59,7 +60,9 @@ def index_part(
     for name in spec["modalities"]:
         write_json(folder.receipt(name, part), about | {"digest": digests[name]})
     others = {name: digests[name] for name in (*spec["columns"], "reason")}
-    write_json(folder.receipt("columns", part), about | {"columns": others})
+    noted = {"folded": folded.about} if folded.about else {}
+    write_json(folder.receipt("columns", part), about | {"columns": others} | noted)
+    folded.log(what)
     job.log.info("%s: %s samples", what, f"{plan['rows']:,}")
 
 
@@ -73,8 +76,11 @@ class _BytesFound(Exception):
 
 def _write_part(
     path: Path, spec: dict[str, Any], plan: PartPlan, binary: set[str]
-) -> dict[str, str]:
-    """The Parquet file, with `binary` columns as bytes; returns a digest for each column."""
+) -> tuple[dict[str, str], Folded]:
+    """
+    The Parquet file, with `binary` columns as bytes; returns a digest for each column, and what
+    labels were written in another form.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -84,12 +90,12 @@ def _write_part(
     names = ["key", "root", "reason", *spec["columns"], *spec["modalities"]]
     about = json.dumps({"first": plan["first"], "roots": roots, "dataset": spec["dataset"]})
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names], {"sampan": about})
-    hashes = bytearray()
+    hashes, folded = bytearray(), Folded()
     digests: dict[str, list[str]] = {
         name: [] for name in ("reason", *spec["columns"], *spec["modalities"])
     }
     with _whole(path) as file, pq.ParquetWriter(file, schema) as writer:
-        for rows in _groups(spec, plan, numbers):
+        for rows in _groups(spec, plan, numbers, folded):
             _check_types(spec, rows, binary)
             writer.write_table(pa.table(rows, schema), ROWS_PER_GROUP)
             hashes += b"".join(map(key_hash, rows["key"]))
@@ -101,7 +107,7 @@ def _write_part(
                 f"{plan['first'] + plan['rows'] - 1:,} are no longer those that the scan found; "
                 "a source changed meanwhile: run make update"
             )
-    return {name: digest_lines(lines) for name, lines in digests.items()}
+    return {name: digest_lines(lines) for name, lines in digests.items()}, folded
 
 
 def group_digests(rows: Rows, versions: list[int], names: Mapping[str, Any]) -> dict[str, str]:
@@ -123,6 +129,7 @@ def _roots(spec: dict[str, Any], plan: PartPlan) -> tuple[list[dict[str, Any]], 
     for piece in plan["pieces"]:
         folder = _source(spec, piece).root_of(Path(piece["file"]))
         root = {"path": str(folder), "version": piece["version"]}
+        root |= {"allow": piece["allow"]} if piece.get("allow") else {}
         if root not in roots:
             roots.append(root)
         numbers.append(roots.index(root))
@@ -135,7 +142,9 @@ def _source(spec: dict[str, Any], piece: PlanPiece) -> Source:
     return found
 
 
-def _groups(spec: dict[str, Any], plan: PartPlan, numbers: list[int]) -> Iterator[Rows]:
+def _groups(
+    spec: dict[str, Any], plan: PartPlan, numbers: list[int], folded: Folded
+) -> Iterator[Rows]:
     """The partition's rows, in groups of as many as the index keeps together."""
     refused = {int(row) - plan["first"]: why for row, why in plan["refused"].items()}
     columns = tuple(dict.fromkeys((*spec["columns"].values(), *spec["modalities"].values())))
@@ -150,7 +159,7 @@ def _groups(spec: dict[str, Any], plan: PartPlan, numbers: list[int]) -> Iterato
             waiting["key"] += cells.keys
             waiting["root"] += [number] * len(cells.keys)
             for name, column in spec["columns"].items():
-                waiting[name] += map(_text, cells.columns[column])
+                waiting[name] += folded(name, cells.columns[column])
             for name, column in spec["modalities"].items():
                 waiting[name] += map(stored, cells.columns[column])
             while len(waiting["key"]) >= ROWS_PER_GROUP:
@@ -177,11 +186,6 @@ def _read(spec: dict[str, Any], piece: PlanPiece, columns: tuple[str, ...]) -> I
         yield kept
         if left == 0:
             return
-
-
-def _text(value: Any) -> str | None:
-    """A label, group or split as text; None where there is none: null, NaN, an empty cell."""
-    return None if value is None or value == "" or value != value else str(value)
 
 
 def stored(value: Any) -> str | bytes | None:

@@ -165,6 +165,7 @@ def _make(task: ShardTask, variant: Variant, layout: Layout, timings: Timings) -
         rows=task.stop - task.first,
         files=files,
         invalid=shard.invalid,
+        absent=shard.absent,
         notes=shard.notes,
         content=shard.content,
     )
@@ -185,9 +186,11 @@ def probe(task: ShardTask) -> Iterator[int]:
         if row in task.poison_dict():
             continue
         try:
-            data = source.read(i)
+            found = source.read(i)
+            if found is None:
+                continue
             yield row
             with cpu_seconds_at_most("processes"):
-                plugin.decode(data, out)
+                plugin.decode(found.data, out)
         except InvalidSample:
             continue

@@ -109,7 +109,8 @@ class Samples:
             labelled = np.array([label is not None for label in self.labels])
         return assign(
             list(self.splits),
-            valid={name: self._valid(stage) for name, stage in self.stages.items()},
+            valid={name: self._of_all(stage.valid()) for name, stage in self.stages.items()},
+            absent={name: self._of_all(stage.absent()) for name, stage in self.modalities.items()},
             labelled=labelled,
             unusable=list(self.index.column("reason")),
         )
@@ -129,9 +130,10 @@ class Samples:
         out[:committed] = stage.reader("digest").rows(0, committed)
         return out
 
-    def _valid(self, stage: Committed) -> NDArray[np.bool_]:
+    def _of_all(self, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(sample) of a stage, which may hold fewer rows than the index, or more."""
         out = np.zeros(self.rows, bool)
-        out[: stage.rows] = stage.valid()[: self.rows]
+        out[: len(flags)] = flags[: self.rows]
         return out
 
     def upstream_digests(self) -> Mapping[str, Any]:

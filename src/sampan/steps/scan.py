@@ -26,6 +26,7 @@ from sampan.steps.source_files import FileScan, scan_files
 from sampan.store.documents import ScannedPart, ScanState
 from sampan.store.durable import read_json, sealed, storing, write_json
 from sampan.store.index import Index, IndexFolder
+from sampan.terminal import shortened
 
 SHOWN = 10
 
@@ -145,6 +146,12 @@ def _refused(
     spec: dict[str, Any], files: list[FileScan], hashes: RowHashes, temporary: Path
 ) -> Refused:
     """Rows with an empty or repeated key; `DataError` unless these are to be quarantined."""
+    if untidy := [key for found in files for key in found.untidy]:
+        job.log.warning(
+            "datasets.%s: keys are taken as they are, white space and Unicode forms included, so "
+            "that two which look alike may be two samples, such as %s",
+            spec["dataset"], ", ".join(ascii(shortened(key)) for key in untidy[:SHOWN]),
+        )  # fmt: skip
     if spec["on_duplicate"] == "trust":
         return Refused([], [])
     starts = list(accumulate((found.rows for found in files), initial=0))[:-1]
@@ -247,7 +254,14 @@ def _pieces(
                     "rows": end - first,
                     "stamp": found.stamp,
                 }
+                | _when_allowed(found.task.spec, found.task.source)
             )
             first = end
         number += 1
     return pieces
+
+
+def _when_allowed(spec: dict[str, Any], source: int) -> dict[str, Any]:
+    """Folders beside its root in which a source's files may lie, if there are any."""
+    allow = spec.get("allow", {}).get(str(source))
+    return {"allow": allow} if allow else {}

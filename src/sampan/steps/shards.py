@@ -213,6 +213,7 @@ def settle(
 
     value = patiently(write, patience_seconds, str(receipt))
     job.log.info(
-        "part %d done: %s rows, %s valid %s",
-        partition.part, f"{value['rows']:,}", f"{value['valid']:,}", value["reasons"] or "",
+        "part %d done: %s rows, %s valid%s %s",
+        partition.part, f"{value['rows']:,}", f"{value['valid']:,}",
+        f", {value['absent']:,} absent" if "absent" in value else "", value["reasons"] or "",
     )  # fmt: skip

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sampan import plugins
 from sampan.compute import Grant, Outcome, cluster
+from sampan.config.labels import tidy
 from sampan.errors import DataError
 from sampan.plugins import Source
 from sampan.steps.row_hashes import HashWriter
 from sampan.store.durable import patiently
 
 POSITIONS_PER_PART = 16
+UNTIDY_SHOWN = 3
+"""Of the keys of one file that look like others but are not."""
 
 
 class FileTask(NamedTuple):
@@ -37,6 +41,8 @@ class FileScan(NamedTuple):
     """Rows whose key is empty."""
     unusable: list[int]
     """Rows that could not be parsed."""
+    untidy: list[str]
+    """The first keys with white space at their ends, or not in normal form C."""
 
 
 def scan_files(
@@ -105,7 +111,7 @@ def _read(task: FileTask) -> FileScan:
 def _read_once(task: FileTask) -> FileScan:
     spec = task.spec
     source: Source = plugins.make("sources", spec["sources"][task.source], "source")
-    found = FileScan(task, source.stamp(task.file), 0, [], [], [])
+    found = FileScan(task, source.stamp(task.file), 0, [], [], [], [])
     columns = () if found.stamp else (*spec["columns"].values(), *spec["modalities"].values())
     stride = max(1, spec["rows_per_job"] // POSITIONS_PER_PART)
     rows = 0
@@ -120,6 +126,9 @@ def _read_once(task: FileTask) -> FileScan:
             if "" in cells.keys:
                 pairs = enumerate(zip(cells.keys, cells.reasons, strict=True))
                 found.empty.extend(rows + i for i, pair in pairs if pair == ("", None))
+            if len(found.untidy) < UNTIDY_SHOWN:
+                untidy = (key for key in cells.keys if key != tidy(key))
+                found.untidy.extend(islice(untidy, UNTIDY_SHOWN - len(found.untidy)))
             hashes.write(cells)
             rows += size
     return found._replace(rows=rows)

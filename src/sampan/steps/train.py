@@ -21,7 +21,11 @@ from sampan.steps import job
 from sampan.steps.samples import Samples
 from sampan.stopping import StoppedEarly
 from sampan.store.durable import patiently, write_bytes, write_json
+from sampan.terminal import shortened
 from sampan.training.roles import ROLES, Roles
+
+ALIKE_SHOWN = 10
+"""Classes that look like one, of which the log tells at most."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,13 +126,20 @@ def _train(
 
 
 def _targets(samples: Samples, roles: Roles) -> Any:
-    from sampan.training.targets import ContentTargets, class_targets, value_targets
+    from sampan.training.targets import ContentTargets, alike, class_targets, value_targets
 
     if samples.settings.task == "align":
         return ContentTargets(contents=samples.contents())
     used = np.flatnonzero(roles.roles != ROLES.index("left out"))
-    make = class_targets if samples.settings.task == "classify" else value_targets
-    return make(list(samples.labels), used)
+    if samples.settings.task == "regress":
+        return value_targets(list(samples.labels), used)
+    found = class_targets(list(samples.labels), used)
+    for names in alike(found.names)[:ALIKE_SHOWN]:
+        job.log.warning(
+            "%s are classes of their own; if they are one, mend the labels",
+            " and ".join(repr(shortened(name)) for name in names[:ALIKE_SHOWN]),
+        )
+    return found
 
 
 def _write_empty(path: Path, spec: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from sampan.store.durable import read_json, sealed, write_json
 from sampan.store.index import fault_of_parts
 from sampan.store.layout import GROUP_METADATA, Layout
 from sampan.store.ledger import Listing, Record
+from sampan.store.parquet import read_table
 from sampan.store.partition import shards_digest
 from sampan.store.read import Reader
 from sampan.store.variant import Variant, damage
@@ -69,6 +70,7 @@ def described(layout: Layout, receipts: Sequence[Receipt], total: int) -> dict[s
         "format": FORMAT,
         "rows": sum(receipt["rows"] for receipt in receipts),
         "valid": sum(receipt["valid"] for receipt in receipts),
+        "absent": sum(receipt.get("absent", 0) for receipt in receipts),
         "bytes": total,
         "reasons": _sum(receipt["reasons"] for receipt in receipts),
         "notes": _sum(receipt["notes"] for receipt in receipts),
@@ -79,7 +81,8 @@ def described(layout: Layout, receipts: Sequence[Receipt], total: int) -> dict[s
 
 def part_of(receipt: Mapping[str, Any]) -> dict[str, Any]:
     """What `dataset.json` keeps of a receipt."""
-    return {name: receipt[name] for name in IN_DATASET}
+    about = {name: receipt[name] for name in IN_DATASET}
+    return about | ({"absent": receipt["absent"]} if receipt.get("absent") else {})
 
 
 def zarr_metadata(variant: Variant, layout: Layout, rows: int) -> dict[Path, dict[str, Any]]:
@@ -166,3 +169,21 @@ class Committed:
         if self.rows == 0:
             return np.zeros(0, bool)
         return self.reader("valid").rows(0, self.rows)
+
+    def absent(self) -> NDArray[np.bool_]:
+        """(sample) bool: rows without a value, which are not valid and not in the quarantine."""
+        out = np.zeros(self.rows, bool)
+        for part in self.about["parts"]:
+            if part.get("absent"):
+                first, stop = part["first"], part["first"] + part["rows"]
+                out[first:stop] = ~self.reader("valid").rows(first, stop)
+                out[self._quarantined(part["part"])] = False
+        return out
+
+    def _quarantined(self, part: int) -> NDArray[np.int64]:
+        """Rows of a partition's quarantine; `StorageError` where it cannot be read."""
+        path = self.variant.quarantine(part)
+        if not path.exists():
+            return np.zeros(0, np.int64)
+        table = read_table(path, {"row": "int"}, alone=True)
+        return np.asarray(table["row"].to_numpy(), np.int64)

@@ -30,6 +30,7 @@ class PlanPiece(TypedDict):
     skip: int
     rows: int
     stamp: str
+    allow: NotRequired[list[str]]
 
 
 class PartPlan(TypedDict):
@@ -47,10 +48,11 @@ PlanFile = dict[str, PartPlan]
 
 
 class Root(TypedDict):
-    """A folder that cells are relative to, and the version of its source."""
+    """A folder that cells are relative to, the version of its source, where links may lead."""
 
     path: str
     version: int
+    allow: NotRequired[list[str]]
 
 
 class PartAbout(TypedDict):
@@ -106,6 +108,7 @@ class ColumnsReceipt(Rows):
     """`index/receipts/columns/part-00000.json`: each other column's digest."""
 
     columns: dict[str, str]
+    folded: NotRequired[dict[str, Any]]
 
 
 class IndexDataset(TypedDict):
@@ -164,6 +167,7 @@ class PartOfStage(Rows):
     """What `dataset.json` keeps of a receipt."""
 
     valid: int
+    absent: NotRequired[int]
     digest: str
     valid_files: dict[Digits, FileSum]
 
@@ -185,6 +189,7 @@ class StageDataset(TypedDict):
     made_with: dict[str, Any]
     rows: int
     valid: int
+    absent: NotRequired[int]
     bytes: int
     reasons: dict[str, int]
     notes: dict[str, int]
@@ -200,6 +205,7 @@ class LedgerLine(TypedDict):
     rows: int
     files: dict[str, FileSum]
     invalid: list[tuple[int, str]]
+    absent: NotRequired[list[int]]
     notes: dict[str, int]
     content: str
 
@@ -221,6 +227,7 @@ class Counts(TypedDict):
     rows: int
     keys: str
     valid: NotRequired[int]
+    absent: NotRequired[int]
     digest: NotRequired[str]
     columns: NotRequired[dict[str, str]]
 

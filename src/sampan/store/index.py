@@ -79,6 +79,7 @@ class IndexPart:
             raise StorageError(f"{path}: holds {self.stored:,} rows; {rows:,} are committed")
         self.roots = [Path(root["path"]) for root in about["roots"]]
         self.versions: list[int] = [root["version"] for root in about["roots"]]
+        self.allow: list[list[str]] = [root.get("allow", []) for root in about["roots"]]
 
     def _about(self) -> PartAbout:
         try:

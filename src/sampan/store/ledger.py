@@ -36,6 +36,8 @@ class Record:
     rows: int
     files: dict[str, dict[str, Any]]
     invalid: list[tuple[int, str]] = field(default_factory=list)
+    absent: list[int] = field(default_factory=list)
+    """Rows that have no value to be valid or not, because their cells are empty; none in both."""
     notes: dict[str, int] = field(default_factory=dict)
     content: str = ""
     """Digest of the source bytes of all rows; empty where the step reads none."""
@@ -48,7 +50,10 @@ class Record:
         return self.key + self.content
 
     def line(self) -> bytes:
-        return _line(asdict(self))
+        value = asdict(self)
+        if not self.absent:
+            del value["absent"]
+        return _line(value)
 
 
 _FIELDS = frozenset(each.name for each in fields(Record))

@@ -75,6 +75,10 @@ class Partition:
     def invalid(self) -> list[tuple[int, str]]:
         return [item for shard in self.shards for item in self.done[shard].invalid]
 
+    @property
+    def absent(self) -> list[int]:
+        return [row for shard in self.shards for row in self.done[shard].absent]
+
     def finish(self, quarantined: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """
         Write `valid` and the quarantine; return the receipt, which the caller writes last.
@@ -82,26 +86,27 @@ class Partition:
         `quarantined` has columns for the rows of `invalid`, in the same order, beside row and
         reason.
         """
-        invalid = self.invalid
+        invalid, absent = self.invalid, self.absent
         receipt = {
             "settings": self.layout.settings,
             "part": self.part,
             "first": self.first,
             "rows": self.rows,
-            "valid": self.rows - len(invalid),
+            "valid": self.rows - len(invalid) - len(absent),
+            **({"absent": len(absent)} if absent else {}),
             "reasons": counted(reason for _, reason in invalid),
             "notes": summed(self.done[shard].notes for shard in self.shards),
             "keys": self.keys,
             "digest": shards_digest([self.done[shard] for shard in self.shards]),
-            "valid_files": self._write_valid(invalid),
+            "valid_files": self._write_valid([*(row for row, _ in invalid), *absent]),
         }
         self._write_quarantine(invalid, quarantined)
         return receipt
 
-    def _write_valid(self, invalid: list[tuple[int, str]]) -> dict[str, dict[str, Any]]:
+    def _write_valid(self, without: list[int]) -> dict[str, dict[str, Any]]:
         layout = self.layout.arrays["valid"]
         valid = np.ones(self.rows, bool)
-        valid[[row - self.first for row, _ in invalid]] = False
+        valid[[row - self.first for row in without]] = False
         files = {}
         for start in range(0, self.rows, layout.rows_per_shard):
             shard = (self.first + start) // layout.rows_per_shard

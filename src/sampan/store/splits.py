@@ -5,13 +5,16 @@ Groups are hashed with SipHash under the seed, so that adding samples moves none
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sampan.config.labels import tidy
 from sampan.config.split import SplitSettings
 from sampan.errors import DataError
+from sampan.terminal import shortened
 
 NAMES = ("train", "validation", "test")
 
@@ -31,18 +34,16 @@ def split_of(
         unknown = sorted({str(name) for name in given if name not in (*NAMES, None)})
         if unknown:
             raise DataError(
-                f"split.column {settings.column}: {', '.join(unknown[:5])}; "
+                f"split.column {settings.column}: {', '.join(map(shortened, unknown[:5]))}; "
                 f"allowed: {', '.join(NAMES)}"
             )
         return given.copy()
     out = np.full(len(groups), None, object)
     shares = {name: getattr(settings, name) for name in NAMES}
     free = np.ones(len(groups), bool)
-    for name, share in shares.items():
-        if isinstance(share, tuple):
-            listed = np.isin(groups.astype(str), share)
-            out[listed] = name
-            free &= ~listed
+    if settings.listed:
+        out[:] = [_listed(group, settings.listed) for group in groups]
+        free = out == None  # noqa: E711 # elementwise
     at = fraction(groups, settings.seed)
     low = 0.0
     for name in ("test", "validation", "train"):
@@ -53,6 +54,13 @@ def split_of(
         out[free & (at >= low) & (at < high)] = name
         low = high
     return out
+
+
+def _listed(group: Any, listed: Mapping[str, str]) -> str | None:
+    """The split that lists a group; where the key stands for it, that need not be in its form."""
+    text = str(group)
+    found = listed.get(text)
+    return listed.get(tidy(text)) if found is None else found
 
 
 def fraction(groups: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
@@ -72,7 +80,9 @@ def check_split(name: str, splits: NDArray[np.object_], groups: NDArray[np.objec
     empty = [split for split in needed if not np.any(splits == split)]
     if empty:
         counts = Counter(str(group) for group in groups)
-        shown = ", ".join(f"{group} {count:,}" for group, count in counts.most_common(10))
+        shown = ", ".join(
+            f"{shortened(group)} {count:,}" for group, count in counts.most_common(10)
+        )
         raise DataError(
             f"{name}: no sample falls in {' and '.join(empty)}; {len(counts):,} groups: {shown}"
             f"{', …' if len(counts) > 10 else ''}; change the fractions, or list groups"

@@ -122,7 +122,8 @@ def misfit(layout: Layout, record: Record) -> str | None:
         wanted = layout.arrays[array].file_bytes(record.rows)
         if file["bytes"] != wanted:
             return f"gives {array} {file['bytes']:,} bytes; {record.rows:,} rows take {wanted:,}"
-    if not all(first <= row < first + record.rows for row, _ in record.invalid):
+    rows = [*(row for row, _ in record.invalid), *record.absent]
+    if not all(first <= row < first + record.rows for row in rows):
         return "says of rows that it does not hold that they are not valid"
     return None
 

@@ -55,16 +55,18 @@ def assign(
     split: Sequence[str | None] | NDArray[np.str_],
     *,
     valid: Mapping[str, NDArray[np.bool_]],
+    absent: Mapping[str, NDArray[np.bool_]] | None = None,
     labelled: NDArray[np.bool_] | None = None,
     unusable: Sequence[str | None] | None = None,
 ) -> Roles:
     """
     The role of every row.
 
-    `split` names each row's split, `valid` says for each input which rows have features, `labelled`
-    which rows have a label (None: the task needs none), `unusable` the index's own reason against a
-    row. All are (sample). A split of another name, or none, leaves the row out. Of several reasons
-    the first counts: the index's, the split, the label, the inputs in order.
+    `split` names each row's split, `valid` says for each input which rows have features, `absent`
+    for each modality which rows have no value of it, `labelled` which rows have a label (None: the
+    task needs none), `unusable` the index's own reason against a row. All are (sample). A split of
+    another name, or none, leaves the row out. Of several reasons the first counts: the index's, the
+    split, the label, the modalities and the inputs in order.
     """
     names = np.asarray(["none" if name is None else str(name) for name in split], dtype=np.str_)
     rows = len(names)
@@ -80,6 +82,8 @@ def assign(
         blame(f"split: {name or 'none'}", names == name)
     if labelled is not None:
         blame("no label", ~labelled)
+    for name, flags in (absent or {}).items():
+        blame(f"{name} is absent", flags)
     for name, flags in valid.items():
         blame(f"{name} is not valid", ~flags)
     roles[blame.reasons != 0] = LEFT_OUT

@@ -1,13 +1,17 @@
 """What a model is trained towards: one value a row, for all rows of the dataset."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import DataError
+from sampan.terminal import shortened
+
+LARGEST = float(np.finfo(np.float32).max)
+SHOWN = 10
+"""Labels named in an error at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ def class_targets(labels: Sequence[str | None], rows: NDArray[np.int64]) -> Clas
     names = tuple(sorted(set(used)))
     if len(names) < 2:
         raise DataError(
-            f"labels of the samples used: {', '.join(names) or 'none'}; "
+            f"labels of the samples used: {', '.join(map(shortened, names)) or 'none'}; "
             "classification needs two classes or more"
         )
     code = {name: position for position, name in enumerate(names)}
@@ -59,17 +63,44 @@ def class_targets(labels: Sequence[str | None], rows: NDArray[np.int64]) -> Clas
     return ClassTargets(names=names, codes=codes)
 
 
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Classes that are the same number, or the same but for case: most likely one class."""
+    found: dict[str | float, list[str]] = {}
+    for name in names:
+        number = number_of(name)
+        found.setdefault(name.casefold() if np.isnan(number) else number, []).append(name)
+    return [tuple(group) for group in found.values() if len(group) > 1]
+
+
 def value_targets(labels: Sequence[str | float | None], rows: NDArray[np.int64]) -> ValueTargets:
-    """Numbers of the labels at `rows`; `DataError` with the first ten that are no finite number."""
+    """
+    Numbers of the labels at `rows`; `DataError` with the first ten that are no finite number, or
+    one that no 32-bit float can hold: squares of larger ones are beyond all floats.
+    """
     values = np.full(len(labels), np.nan)
     wrong = []
     for row in rows:
         label = labels[row]
-        with suppress(ValueError):
-            values[row] = np.nan if label is None else float(label)
-        if label is not None and not np.isfinite(values[row]):
-            wrong.append((int(row), label))
+        if label is None:
+            continue
+        values[row] = number_of(label)
+        if not abs(values[row]) <= LARGEST:
+            wrong.append((int(row), str(label)))
     if wrong:
-        first = ", ".join(f"{label!r} (row {row})" for row, label in wrong[:10])
-        raise DataError(f"{len(wrong):,} labels are no finite numbers: {first}; regress needs them")
+        first = ", ".join(f"{shortened(label)!r} (row {row})" for row, label in wrong[:SHOWN])
+        raise DataError(
+            f"{len(wrong):,} labels are no finite numbers within ±{LARGEST:.3g}: {first}"
+            f"{', …' if len(wrong) > SHOWN else ''}; regress needs them: mend or scale them, or "
+            "empty their cells, which leaves the samples out"
+        )
     return ValueTargets(values=values)
+
+
+def number_of(label: str | float) -> float:
+    """A label as a number; NaN where it is none. `1_000` is a name, whatever Python says."""
+    if isinstance(label, str) and "_" in label:
+        return np.nan
+    try:
+        return float(label)
+    except (ValueError, OverflowError):
+        return np.nan

@@ -16,6 +16,11 @@ from sampan.training.losses import contrastive, same_content
 from sampan.training.standardise import Standardisation
 from sampan.training.targets import ClassTargets, ContentTargets, Targets, ValueTargets
 
+FARTHEST = 1e15
+"""Deviations from the mean that a target counts as at most, so that its square fits a float32."""
+SQUARES = (1e-100, 1e100)
+"""Between these the square of a float is no 0 and no infinity."""
+
 Trainable = ClassifySettings | RegressSettings | AlignSettings
 
 
@@ -81,6 +86,7 @@ class Regress:
     ) -> Outcome:
         found: Tensor = network(inputs, generator)[:, 0]
         scaled = (self.targets.values[rows] - self.mean) / self.deviation
+        scaled = np.clip(scaled, -FARTHEST, FARTHEST)
         wanted = torch.from_numpy(scaled.astype(np.float32)).to(found.device)
         error = (found - wanted).abs().double().mean() * self.deviation
         return Outcome(functional.mse_loss(found, wanted), error)
@@ -123,9 +129,18 @@ def _nearest(embeddings: Mapping[str, Tensor], contents: Mapping[str, Tensor]) -
 
 
 def target_scale(targets: ValueTargets, rows: NDArray[np.int64]) -> tuple[float, float]:
-    """Mean and deviation of the training targets; the deviation is 1 where they are all equal."""
+    """
+    Mean and deviation of the training targets; the deviation is 1 where they are all equal.
+
+    Numbers whose squares no float can hold are divided by the largest first.
+    """
     values = targets.values[rows]
-    return float(values.mean()), float(values.std()) or 1.0
+    if values.min() == values.max():
+        return float(values[0]), 1.0
+    largest = float(np.abs(values).max())
+    scale = 1.0 if SQUARES[0] < largest < SQUARES[1] else largest
+    scaled = values / scale
+    return float(scaled.mean()) * scale, (float(scaled.std()) * scale) or 1.0
 
 
 def make_task(settings: Trainable, targets: Targets, train_rows: NDArray[np.int64]) -> Task:

@@ -178,7 +178,7 @@ def test_the_numbers_for_programs_are_those_for_people():
         {"host": "login2", "job": "77", "since": "1970-01-10T06:13:20+00:00"}
     )
     assert value["stages"][0]["samples"] == (
-        {"all": 150, "at_most": False, "valid": 150, "quarantined": None}
+        {"all": 150, "at_most": False, "valid": 150, "quarantined": None, "absent": None}
     )
     second = value["stages"][1]
     assert second["jobs"] == {"all": 20, "done": 18, "running": 1, "waiting": 0, "failed": 1}
@@ -187,3 +187,13 @@ def test_the_numbers_for_programs_are_those_for_people():
     assert second["failed"] == [
         {"job": "part-00003", "log": str(broken.log), "why": "failed", "lines": ["error: x"]}
     ]
+
+
+def test_samples_without_a_value_have_a_column_where_there_are_any():
+    some = stage(rows=100, valid=60, quarantined=1, absent=39)
+
+    *_, header, line = lines_of(status(some))
+
+    assert header.split()[5:8] == ["valid", "quarantined", "absent"]
+    assert line.split()[-2:] == ["1", "39"]
+    assert share(some) == 1

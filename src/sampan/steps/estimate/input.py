@@ -1,12 +1,16 @@
 """What is read from the sources, and how fast that has to come."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sampan import plugins
 from sampan.config.dataset import ModalityEntry
+from sampan.errors import InvalidSample, StorageError
 from sampan.plan import Plan
+from sampan.sources.cells import CellReader
+from sampan.sources.files import SampleFiles
 from sampan.steps.estimate.measured import Measured
 from sampan.steps.estimate.schedule import Timed
 from sampan.store.documents import Rows
@@ -31,20 +35,16 @@ def source_bytes(results: Path, dataset: str, name: str, entry: ModalityEntry) -
     if name not in table.columns or not read_json(receipt, Rows)["rows"]:
         return None
     usual = plugins.plugin_class("modalities", entry.kind).cell
-    is_path = (entry.cell or usual) == "path"
+    files = SampleFiles(table.roots, 0, patience_seconds=0, allow=table.allow)
+    reader = CellReader(files, entry.cell or usual)
     stop = table.first + min(table.rows, ROWS_PER_GROUP)
     cells = table.read(["root", name], range(table.first, stop))
     chosen = range(0, len(cells["root"]), max(1, len(cells["root"]) // LOOKED_AT))
     sizes = []
     for row in chosen:
-        cell = cells[name][row]
-        if isinstance(cell, bytes):
-            sizes.append(len(cell))
-        elif cell and not is_path:
-            sizes.append(len(cell.encode()))
-        elif cell:
-            path = table.roots[cells["root"][row]] / cell
-            sizes += [path.stat().st_size] if path.is_file() else []
+        with suppress(InvalidSample, StorageError):
+            size = reader.size(cells["root"][row], cells[name][row])
+            sizes += [] if size is None else [size]
     return sum(sizes) / len(sizes) if sizes else None
 
 

@@ -91,22 +91,24 @@ def _copied(
 ) -> list[dict[str, Any]]:
     """Tables with some samples from the beginnings of some files; entries for a config."""
     where = f"datasets.{dataset}.source"
-    files: list[tuple[Source, Path]] = []
+    files: list[tuple[Source, Path, list[str]]] = []
     for number, entry in enumerate(settings.source):
         source: Source = plugins.make("sources", entry.settings, f"{where}.{number}")
-        files += [(source, file) for file in patiently(source.files, 0, f"{where}.{number}")]
+        found = patiently(source.files, 0, f"{where}.{number}")
+        files += [(source, file, entry.allow) for file in found]
     modalities = [entry.column for entry in settings.modalities.values()]
     columns = tuple(dict.fromkeys([*settings.columns.values(), *modalities]))
     chosen = files[:: -(-len(files) // FILES)] if files else []
     folder.mkdir()
     entries, left = [], samples
-    for number, (source, file) in enumerate(chosen):
+    for number, (source, file, allow) in enumerate(chosen):
         table = folder / f"{number}.parquet"
         taken = _copy(source, file, columns, -(-left // (len(chosen) - number)), table)
         left -= taken
         if taken:
             root = str(source.root_of(file).resolve())
-            entries.append({"kind": "table", "path": str(table), "key": KEY, "root": root})
+            about = {"kind": "table", "path": str(table), "key": KEY, "root": root}
+            entries.append(about | {"allow": allow})
     if not entries:
         raise DataError(f"datasets.{dataset}: the sources hold no samples to probe")
     return entries

@@ -35,17 +35,33 @@ def listing(folder: Path) -> dict[str, int]:
 
 
 class Counts(NamedTuple):
-    """Rows of a partition, how many are valid, and what tells its content from another."""
+    """Rows of a partition, how many are valid and how many absent; and what tells its content."""
 
     rows: int
     valid: int
     content: str = ""
+    absent: int = 0
+
+    @property
+    def quarantined(self) -> int:
+        return self.rows - self.valid - self.absent
 
 
 def _counts(receipt: documents.Counts) -> Counts:
     """Of a stage's receipt, or of the index's, which says of none that it is not valid."""
     content = receipt.get("digest") or repr(sorted(receipt.get("columns", {}).items()))
-    return Counts(receipt["rows"], receipt.get("valid", receipt["rows"]), receipt["keys"] + content)
+    return Counts(
+        receipt["rows"],
+        receipt.get("valid", receipt["rows"]),
+        receipt["keys"] + content,
+        receipt.get("absent", 0),
+    )
+
+
+def _recorded(record: ledger.Record) -> Counts:
+    absent = len(record.absent)
+    valid = record.rows - len(record.invalid) - absent
+    return Counts(rows=record.rows, valid=valid, absent=absent)
 
 
 class Receipts:
@@ -152,14 +168,18 @@ class UnderWay:
             for shard, counts in found.items()
             if shard * self._shard_rows() // self._rows_per_job in wanted
         ]
-        return Counts(sum(one.rows for one in counted), sum(one.valid for one in counted))
+        return Counts(
+            rows=sum(one.rows for one in counted),
+            valid=sum(one.valid for one in counted),
+            absent=sum(one.absent for one in counted),
+        )
 
     def _parts(self, first: int, stop: int) -> range:
         return range(first // self._rows_per_job, -(-stop // self._rows_per_job))
 
     def _records(self, path: Path) -> list[tuple[int, Counts | None]]:
         return [
-            (shard, Counts(record.rows, record.rows - len(record.invalid)) if record else None)
+            (shard, None if record is None else _recorded(record))
             for shard, record in ledger.read(path)
         ]
 

@@ -32,7 +32,8 @@ class StageStatus:
     One stage: its jobs, all of them and those that are not done, and its samples.
 
     `rows` are the samples there are, or `at_most` where the sources have not been counted; None
-    where a stage has no samples of its own. `quarantined` is None of the index, which decodes none.
+    where a stage has no samples of its own. `quarantined` and `absent`, whose cells are empty, are
+    None of the index, which decodes none.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class StageStatus:
     at_most: bool = False
     valid: int | None = None
     quarantined: int | None = None
+    absent: int | None = None
     samples_per_second: float | None = None
     seconds_left: float | None = None
 
@@ -202,7 +204,8 @@ class Watch:
             rows=total,
             at_most=at_most,
             valid=sum(count.valid for count in counts),
-            quarantined=sum(count.rows - count.valid for count in counts),
+            quarantined=sum(count.quarantined for count in counts),
+            absent=sum(count.absent for count in counts),
             samples_per_second=rate,
             seconds_left=left / rate if rate else None,
         )

@@ -9,7 +9,10 @@ from sampan.reporting.wording import visible
 from sampan.steps.status.jobs import Job, span
 from sampan.steps.status.stages import StageStatus, Status
 
-HEADER = ("stage", "done", "running", "waiting", "failed", "valid", "quarantined", "rate", "left")
+HEADER = (
+    *("stage", "done", "running", "waiting", "failed"),
+    *("valid", "quarantined", "absent", "rate", "left"),
+)
 FAILURES = 5
 """Failed jobs whose logs are shown."""
 BAR_CELLS = 20
@@ -115,6 +118,7 @@ def _cells(stage: StageStatus, many: bool) -> tuple[str, ...]:
         *(f"{stage.count(state):,}" for state in ("running", "waiting", "failed")),
         of_all,
         "" if stage.quarantined is None else f"{stage.quarantined:,}",
+        f"{stage.absent:,}" if stage.absent else "",
         f"{rate:,.0f}/s" if rate else "",
         "" if left is None else ("at most " if stage.at_most else "") + span(left),
     )
@@ -124,7 +128,7 @@ def share(stage: StageStatus) -> float:
     """How much of a stage is done: of its samples where it has any, else of its jobs."""
     if not stage.rows or stage.quarantined is None or stage.valid is None:
         return stage.done / stage.jobs
-    return min(1.0, (stage.valid + stage.quarantined) / stage.rows)
+    return min(1.0, (stage.valid + stage.quarantined + (stage.absent or 0)) / stage.rows)
 
 
 def _bar(stage: StageStatus, cells: int, screen: Screen) -> str:
@@ -160,6 +164,7 @@ def _stage_json(stage: StageStatus) -> dict[str, Any]:
             "at_most": stage.at_most,
             "valid": stage.valid,
             "quarantined": stage.quarantined,
+            "absent": stage.absent,
         },
         "samples_per_second": stage.samples_per_second,
         "seconds_left": stage.seconds_left,

@@ -24,6 +24,12 @@ from sampan.store.read import Reader
 from sampan.store.shard import crc32c_of
 from sampan.store.variant import damage
 
+
+def _without(receipt: Receipt) -> int:
+    """Rows that are not valid."""
+    return receipt["rows"] - receipt["valid"]
+
+
 Invalid = list[tuple[int, str]]
 
 
@@ -157,10 +163,9 @@ class PartitionCheck:
             for record in records:
                 if record.content != self._content(record):
                     wrong[record.shard] = "its record is not of the bytes that were read"
-        counts = len(said) == receipt["rows"] - receipt["valid"]
-        if self._deep or not counts:
-            denied = self._not_valid(receipt) ^ {row for row, _ in said}
-            for row in denied:
+        without = [*(row for row, _ in said), *(row for one in records for row in one.absent)]
+        if self._deep or len(without) != receipt["rows"] - receipt["valid"]:
+            for row in self._not_valid(receipt) ^ set(without):
                 wrong[row // self._layout.rows_per_shard] = (
                     "its record says of other rows than `valid` that they are not valid"
                 )
@@ -175,8 +180,9 @@ class PartitionCheck:
     ) -> Iterator[str]:
         if shards_digest(records) != receipt["digest"]:
             yield "the ledger does not add up to it"
-        if len(said) != receipt["rows"] - receipt["valid"]:
-            yield "valid: the ledger says another number"
+        absent = sum(len(record.absent) for record in records)
+        if (len(said) + absent, absent) != (_without(receipt), receipt.get("absent", 0)):
+            yield "valid, absent: the ledger says other numbers"
         if counted(reason for _, reason in said) != receipt["reasons"]:
             yield "reasons: the ledger says others"
 
@@ -202,9 +208,9 @@ class PartitionCheck:
         self, receipt: Receipt, said: Invalid, path: Path, *, is_sound: bool
     ) -> Iterator[Fault]:
         file = self._variant.quarantine(receipt["part"])
-        if receipt["valid"] == receipt["rows"]:
+        if _without(receipt) == receipt.get("absent", 0):
             if file.exists():
-                yield Fault(message=f"{file}: all rows are valid; it holds none", remade=(path,))
+                yield Fault(message=f"{file}: no row is to be in it", remade=(path,))
             return
         if not file.exists():
             yield Fault(message=f"{file}: is missing", remade=(path,))

@@ -177,7 +177,7 @@ def _parts_faults(
             )
     if about is not None and not stale and len(whole) == len(listed):
         wanted = described(layout, whole, total)
-        if wrong := [name for name in wanted if about[name] != wanted[name]]:  # type: ignore[literal-required]
+        if wrong := [name for name in wanted if about.get(name, 0) != wanted[name]]:
             yield Fault(
                 message=f"{variant.dataset}: {', '.join(wrong)}: not what its receipts add up to",
                 remade=(variant.dataset,),

@@ -1,0 +1,44 @@
+"""Labels, groups and splits as the index keeps them, and what was written otherwise."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sampan.config.labels import label_text
+from sampan.steps import job
+
+SHOWN, LETTERS = 5, 80
+"""Examples of what was written otherwise, and letters of each, at most."""
+
+
+class Folded:
+    """Labels, groups and splits in their one form, and what was written in another."""
+
+    def __init__(self) -> None:
+        self.about: dict[str, dict[str, Any]] = {}
+        """Index column → how many rows, and some examples: as it was, and as it is kept."""
+
+    def __call__(self, column: str, values: Sequence[Any]) -> list[str | None]:
+        out = [label_text(value) for value in values]
+        for value, kept in zip(values, out, strict=True):
+            if value is not None and value != kept and value == value and value != "":
+                self._note(column, str(value), kept)
+        return out
+
+    def _note(self, column: str, written: str, kept: str | None) -> None:
+        if written == kept:
+            return
+        about = self.about.setdefault(column, {"rows": 0, "examples": []})
+        about["rows"] += 1
+        if len(about["examples"]) < SHOWN:
+            shown = written[:LETTERS].encode("utf-8", "backslashreplace").decode()
+            if [shown, kept and kept[:LETTERS]] not in about["examples"]:
+                about["examples"].append([shown, kept and kept[:LETTERS]])
+
+    def log(self, what: str) -> None:
+        for column, about in self.about.items():
+            pairs = (f"{was!a} as {'none' if kept is None else ascii(kept)}"
+                     for was, kept in about["examples"])  # fmt: skip
+            job.log.info(
+                "%s: the %s of %s rows is kept in the one form of labels: %s",
+                what, column, f"{about['rows']:,}", ", ".join(pairs),
+            )  # fmt: skip
