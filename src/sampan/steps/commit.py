@@ -13,7 +13,7 @@ from sampan.errors import DataError, StorageError
 from sampan.steps import job
 from sampan.store.committed import commit
 from sampan.store.documents import ColumnsReceipt, Receipt
-from sampan.store.durable import read_json, sealed, write_json
+from sampan.store.durable import read_json, with_checksum, write_json
 from sampan.store.index import IndexFolder
 
 
@@ -69,7 +69,7 @@ def commit_index(spec: dict[str, Any], results: Path) -> None:
     parts = [
         read_json(folder.receipt("columns", part), ColumnsReceipt) for part in job.partitions(spec)
     ]
-    about = sealed(
+    about = with_checksum(
         {
             "format": 1,
             "dataset": spec["dataset"],

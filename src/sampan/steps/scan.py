@@ -24,7 +24,7 @@ from sampan.steps.duplicates import duplicates
 from sampan.steps.row_hashes import RowHashes
 from sampan.steps.source_files import FileScan, scan_files
 from sampan.store.documents import ScannedPart, ScanState
-from sampan.store.durable import read_json, sealed, storing, write_json
+from sampan.store.durable import read_json, storing, with_checksum, write_json
 from sampan.store.index import Index, IndexFolder
 from sampan.terminal import shortened
 
@@ -224,7 +224,7 @@ def _write(
             if first < stop:
                 parts.append({"first": first, "stop": stop, "keys": keys})
         write_json(path, plans)
-    write_json(folder.state, sealed({"rows": rows, "parts": parts}))
+    write_json(folder.state, with_checksum({"rows": rows, "parts": parts}))
     job.log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",
         spec["dataset"], f"{rows:,}", len(files), len(parts), len(partitions),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sampan.errors import StorageError
 from sampan.store.documents import PartOfStage, Receipt, StageDataset
-from sampan.store.durable import read_json, sealed, write_json
+from sampan.store.durable import read_json, with_checksum, write_json
 from sampan.store.index import fault_of_parts
 from sampan.store.layout import GROUP_METADATA, Layout
 from sampan.store.ledger import Listing, Record
@@ -51,7 +51,7 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
         total += bytes_of(receipt, records)
     if faults:
         raise StorageError(faults)
-    value = sealed(header | described(layout, parts, total))
+    value = with_checksum(header | described(layout, parts, total))
     for path, metadata in zarr_metadata(variant, layout, rows).items():
         write_json(path, metadata)
     write_json(variant.dataset, value)

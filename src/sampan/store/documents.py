@@ -240,6 +240,15 @@ class CountsOfParts(TypedDict):
     parts: list[CountsOfPart]
 
 
+class Holder(TypedDict):
+    """A file of `leases/`: who holds the lease, or waits for it."""
+
+    host: str
+    process: str
+    job: str
+    since: float
+
+
 # Models -------------------------------------------------------------------------------------------
 
 
@@ -274,6 +283,16 @@ class HistoryFile(TypedDict):
     epochs: list[EpochLine]
     best_epoch: int
     metric: str
+
+
+class ModelHeader(TypedDict):
+    """In the metadata of `model.safetensors`."""
+
+    settings: dict[str, Any]
+    dimensions: dict[str, int]
+    classes: list[str]
+    target_mean: float
+    target_deviation: float
 
 
 class Digests(TypedDict):

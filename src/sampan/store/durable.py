@@ -145,21 +145,21 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, f"{text}\n".encode())
 
 
-SEAL = "crc32c"
+CHECKSUM = "crc32c"
 
 
-def sealed(value: dict[str, Any]) -> dict[str, Any]:
+def with_checksum(value: dict[str, Any]) -> dict[str, Any]:
     """With a member more, the CRC-32C of all others: of files for which no other file vouches."""
-    return value | {SEAL: _sum_of(value)}
+    return value | {CHECKSUM: _sum_of(value)}
 
 
-def is_unbroken(value: Mapping[str, Any]) -> bool:
-    """Whether the content is what was sealed, where it was."""
-    return SEAL not in value or value[SEAL] == _sum_of(value)
+def is_as_written(value: Mapping[str, Any]) -> bool:
+    """Whether the content is what the checksum was made of, where there is one."""
+    return CHECKSUM not in value or value[CHECKSUM] == _sum_of(value)
 
 
 def _sum_of(value: Mapping[str, Any]) -> str:
-    rest = {name: item for name, item in value.items() if name != SEAL}
+    rest = {name: item for name, item in value.items() if name != CHECKSUM}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     return f"{google_crc32c.value(text.encode()):08x}"
 

@@ -15,6 +15,7 @@ from sampan.steps.examples import Examples
 from sampan.steps.report.retrieval import directions_of
 from sampan.store.documents import HistoryFile, Measured, Metrics, ModelCard
 from sampan.store.durable import read_json
+from sampan.store.parquet import Kind, read_table
 from sampan.store.splits import NAMES
 from sampan.training.roles import ROLES
 
@@ -124,9 +125,7 @@ def confusion_of(predictions: Path, classes: list[str]) -> Confusion:
     """
     Test samples for each pair of classes; of more than 30 classes those that are confused most.
     """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(predictions, columns=["label", "predicted"])
+    table = read_table(predictions, {"label": "text", "predicted": "text"}, alone=True)
     pairs = table.group_by(["label", "predicted"]).aggregate([([], "count_all")]).to_pylist()
     shown = in_order(classes)
     if len(shown) > CLASSES_DRAWN:
@@ -144,9 +143,9 @@ def confusion_of(predictions: Path, classes: list[str]) -> Confusion:
 
 def _mistakes(predictions: Path, examples: Examples, modalities: tuple[str, ...]) -> list[Mistake]:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(predictions, columns=["row", "label", "predicted", "confidence"])
+    kinds: dict[str, Kind] = {"row": "int", "label": "text", "predicted": "text"}
+    table = read_table(predictions, kinds | {"confidence": "float"}, alone=True)
     wrong = table.filter(pc.not_equal(table["label"], table["predicted"]))
     order = [("confidence", "descending"), ("row", "ascending")]
     first = wrong.sort_by(order).slice(0, LIMITS["mistakes"]).to_pylist()
@@ -162,9 +161,7 @@ def _mistakes(predictions: Path, examples: Examples, modalities: tuple[str, ...]
 
 
 def _predictions(predictions: Path, target: str | None) -> Predictions:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(predictions, columns=["label", "predicted"])
+    table = read_table(predictions, {"label": "float", "predicted": "float"}, alone=True)
     return Predictions(
         true=table["label"].to_numpy(),
         predicted=table["predicted"].to_numpy(),

@@ -23,7 +23,7 @@ from sampan.store.documents import (
     ScanState,
     Split,
 )
-from sampan.store.durable import is_unbroken, read_json
+from sampan.store.durable import is_as_written, read_json
 from sampan.store.identity import digest_lines, keys_digest
 from sampan.store.index import Index, IndexFolder, IndexPart
 
@@ -44,7 +44,7 @@ def index_faults(folder: IndexFolder, deep: bool, *, is_needed: bool) -> Iterato
         return
     size = about["rows_per_job"]
     if (
-        not is_unbroken(about)
+        not is_as_written(about)
         or about["dataset"] != folder.path.parent.name
         or not 0 <= len(about["parts"]) * size - about["capacity"] < max(1, size)
     ):
@@ -111,7 +111,7 @@ def _state_faults(
         return
     stops = [part["stop"] for part in state["parts"]]
     if (
-        not is_unbroken(state)
+        not is_as_written(state)
         or [part["first"] for part in state["parts"]] != [0, *stops[:-1]][: len(stops)]
         or (stops or [0])[-1] != state["rows"]
     ):

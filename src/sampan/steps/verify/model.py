@@ -1,4 +1,4 @@
-"""What is wrong with a model: `model.json` vouches for the files beside it, a seal for itself."""
+"""What is wrong with a model: `model.json` vouches for itself and for the files beside it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from sampan.errors import StorageError
 from sampan.steps.verify.fault import Fault
 from sampan.store.catalogue import Entry
 from sampan.store.documents import HistoryFile, Metrics, ModelCard
-from sampan.store.durable import is_unbroken, read_json
+from sampan.store.durable import is_as_written, read_json
 from sampan.store.shard import crc32c_of
 
 EVALUATED = ("metrics.json", "predictions.parquet")
@@ -28,7 +28,7 @@ def model_faults(entry: Entry, deep: bool) -> Iterator[Fault]:
 
 def _card_faults(entry: Entry, card: ModelCard, path: Path, deep: bool) -> Iterator[Fault]:
     its_own = card["model"] == entry.name and card["digests"]["settings"].startswith(entry.digest)
-    if not its_own or not is_unbroken(card):
+    if not its_own or not is_as_written(card):
         yield Fault(message=f"{path}: is not what was written", remade=(path,))
         return
     broken = []

@@ -17,7 +17,7 @@ from sampan.steps.verify.strays import stray_faults
 from sampan.store.catalogue import Entry
 from sampan.store.committed import Committed, described, part_of, zarr_metadata
 from sampan.store.documents import PartOfStage, Receipt, StageDataset
-from sampan.store.durable import is_unbroken, read_json
+from sampan.store.durable import is_as_written, read_json
 from sampan.store.index import IndexFolder
 from sampan.store.layout import Layout, stored
 from sampan.store.ledger import Listing
@@ -61,7 +61,7 @@ def _committed(entry: Entry) -> tuple[StageDataset | None, str | None]:
         return None, fault.faults[0]
     own = {"kind": entry.stage, "dataset": entry.dataset, "name": entry.name}
     is_its_own = about["stage"] == own | {"digest": layout.settings}
-    if not is_unbroken(about) or not is_its_own or not layout.settings.startswith(entry.digest):
+    if not is_as_written(about) or not is_its_own or not layout.settings.startswith(entry.digest):
         return None, f"{path}: is not what was committed"
     return about, None
 
