@@ -16,6 +16,7 @@ from sampan.cli import main
 from sampan.plan import Plan, Stage
 
 ROWS = 40
+INVALID, LONG = (5, 17, 35), (2, 38)
 
 
 def config_in(folder: Path) -> dict[str, Any]:
@@ -23,10 +24,10 @@ def config_in(folder: Path) -> dict[str, Any]:
     config = pipeline.texts(folder, rows=ROWS, rows_per_shard=8)
     # Texts that are not valid, in both partitions; some are too long and so have a note.
     lines = (folder / "texts.csv").read_text().splitlines()
-    for row in (5, 17, 35):
+    for row in INVALID:
         key, _, word, speaker = lines[row + 1].split(",")
         lines[row + 1] = f"{key}, ,{word},{speaker}"
-    for row in (2, 38):
+    for row in LONG:
         key, _, word, speaker = lines[row + 1].split(",")
         lines[row + 1] = f"{key},{'long ' * 10},{word},{speaker}"
     (folder / "texts.csv").write_text("\n".join(lines) + "\n")
