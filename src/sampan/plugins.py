@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
@@ -190,6 +190,22 @@ class Source(Protocol):
     ) -> Iterator[Cells]:
         """Batches of at most `rows` rows from the offset `start` on, with the key and `columns`."""
         ...
+
+
+@runtime_checkable
+class TypedSource(Protocol):
+    """A source whose columns may have types that are known before a row is read."""
+
+    def type_faults(self, file: Path, columns: Mapping[str, str]) -> list[str]:
+        """A line for each use whose column (use → column) cannot hold one text or number a row."""
+        ...
+
+
+@runtime_checkable
+class SelectiveSource(Protocol):
+    """A source that leaves out rows, and can say why none is left."""
+
+    def why_no_rows(self) -> list[str]: ...
 
 
 ENTRIES: Mapping[Group, type[Section]] = {

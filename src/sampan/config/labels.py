@@ -7,33 +7,12 @@ what they are, and so does case. Keys are not labels: they are taken as they com
 """
 
 import unicodedata
-from decimal import Decimal
-from typing import Any
 
 EDGES = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
     "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"  # white space (Unicode 16, White_Space)
     "\0\u200b\u2060\ufeff"  # what pads and marks, and is not seen
 )
-EXACT = 10**16
-"""From here on Python writes floats with an exponent."""
-
-
-def label_text(value: Any) -> str | None:
-    """A label, group or split as text; None where there is none: null, NaN, nothing but space."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "backslashreplace")
-    if isinstance(value, str):
-        return tidy(value) or None
-    if hasattr(value, "item"):  # NumPy's scalars
-        value = value.item()
-    if value is None or value != value:
-        return None
-    if isinstance(value, float):
-        return str(int(value)) if abs(value) < EXACT and value == int(value) else str(value)
-    if isinstance(value, Decimal) and abs(value) < EXACT:
-        return str(int(value)) if value == int(value) else format(value.normalize(), "f")
-    return tidy(str(value)) or None
 
 
 def tidy(text: str) -> str:

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from sampan.errors import InvalidSample
 from sampan.modalities.limits import check_size
 from sampan.plugins import ArraySpec, Decoded
+from sampan.signatures import HEAD_BYTES, signature_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +86,8 @@ class Text:
 
 
 def _code_points(data: bytes) -> str:
+    if found := signature_of(data[:HEAD_BYTES]):
+        raise InvalidSample(f"not text: {found.name}")
     for mark, encoding in OTHER_MARKS.items():
         if data.startswith(mark):
             raise InvalidSample(

@@ -1,19 +1,32 @@
 """Tables: CSV, JSON Lines and Parquet, read in a stream."""
 
+import codecs
+import dataclasses
 import glob
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import IO, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Len
 
-from sampan.errors import DataError
+from sampan.errors import DataError, InvalidSample
 from sampan.plugins import Cells
-from sampan.sources.lines import Row, csv_rows, jsonl_rows
-from sampan.sources.parquet import parquet_batches
+from sampan.signatures import HEAD_BYTES, signature_of
+from sampan.sources.delimited import Dialect, Quote, csv_rows
+from sampan.sources.json_lines import jsonl_rows
+from sampan.sources.lines import Row
+from sampan.sources.parquet import (
+    BATCH_BYTES,
+    Batch,
+    nested,
+    opened,
+    parquet_batches,
+    paths_of,
+)
+from sampan.sources.values import text_of
 
 FORMATS = {
     ".csv": "csv",
@@ -22,6 +35,8 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+LOOKED_AT = 100_000
+"""Rows in which `why_no_rows` looks for what a column holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +51,10 @@ class Table:
     path: str
     """A file, or a pattern such as `tables/*.csv`, whose files are taken in natural order."""
     key: str
-    """Column with the samples' keys: text or numbers, no two alike."""
+    """
+    Column with the samples' keys: text or numbers, no two alike. Here and wherever a column is
+    named, dots lead into objects (JSON) and structs (Parquet): `meta.lang`.
+    """
     format: Literal["csv", "jsonl", "parquet"] | None = None
     """By default what the file's name says."""
     where: dict[str, str | int | bool] = field(default_factory=dict)
@@ -45,13 +63,24 @@ class Table:
     """Folder that paths in the cells are relative to; by default the table's."""
     delimiter: Annotated[str, Len(1, 1)] | None = None
     """Of CSV; by default a comma, or a tab for .tsv."""
+    quote: Quote = "auto"
+    """
+    Of CSV: `none` where a quote is a sign like any other, as in most tables of tabs; `'"'` where
+    cells are quoted as in RFC 4180. `auto` reads RFC 4180, and stops where a quoted cell of several
+    lines looks like rows of their own.
+    """
+    na: list[str] = field(default_factory=list)
+    """
+    Texts that mean that there is no value, such as `[NA, nan, "-"]`: in labels, groups, splits and
+    cells, never in keys and `where`. An empty cell, a null and a NaN always mean it.
+    """
     encoding: str = "utf-8"
     """Of CSV and JSON Lines; one in which a line feed is one byte."""
 
     def __post_init__(self) -> None:
         try:
-            plain = "\n".encode(self.encoding) == b"\n"
-        except LookupError:
+            plain = "\n".encode(self._codec) == b"\n"
+        except (LookupError, UnicodeError):
             raise ValueError(
                 f"encoding: {self.encoding!r} is unknown; set one such as utf-8 or latin-1"
             ) from None
@@ -62,6 +91,10 @@ class Table:
             )
 
     def files(self) -> list[Path]:
+        if "://" in self.path:
+            raise DataError(
+                f"{self.path}: a URL, not a path; download it first, for jobs have no network"
+            )
         found = [self.path]
         if _is_pattern(self.path):
             found = sorted(glob.glob(self.path, recursive=True), key=_natural)
@@ -71,12 +104,7 @@ class Table:
             )
         paths = [Path(path) for path in found]
         if missing := [path for path in paths if not path.is_file()]:
-            raise DataError(
-                [
-                    f"{path}: no such table; paths are relative to the working folder"
-                    for path in missing
-                ]
-            )
+            raise DataError([_why_no_table(path) for path in missing])
         return paths
 
     def root_of(self, file: Path) -> Path:
@@ -89,11 +117,48 @@ class Table:
         about = file.stat()
         return f"{about.st_size}-{about.st_mtime_ns}"
 
+    def type_faults(self, file: Path, columns: Mapping[str, str]) -> list[str]:
+        """Of Parquet: a line for each use whose column holds lists or objects, as its type says."""
+        if self._format(file) != "parquet":
+            return []
+        with opened(file) as table:
+            paths = paths_of(file, table.schema_arrow, list(columns.values()))
+            return [
+                f"{use}: column {name!r} of {file} holds lists or objects, where one text or "
+                "number is needed; name another column, or a field with dots, such as meta.lang"
+                for use, name in columns.items()
+                if nested(table.schema_arrow, paths[name])
+            ]
+
+    def why_no_rows(self) -> list[str]:
+        """Lines that say why no file holds a row that is wanted."""
+        seen = {name: Counter[str]() for name in self.where}
+        rows = 0
+        plain = dataclasses.replace(self, where={})
+        for file in self.files():
+            for cells in plain.read(file, tuple(self.where)):
+                rows += len(cells.keys)
+                for name, values in cells.columns.items():
+                    seen[name].update(map(_shown, values))
+                if rows >= LOOKED_AT:
+                    break
+        if not rows:
+            return [f"{self.path}: no rows; it is empty, or holds a header at most"]
+        return [
+            f"{self.path}: where: {name} is {_as_read(value)}, and the column holds "
+            f"{', '.join(f'{text} ({times:,})' for text, times in seen[name].most_common(5))}"
+            f"{', …' if len(seen[name]) > 5 else ''}; YAML reads words such as no and numbers such "
+            f"as 010 as something else: write a value as the table has it, in quotes, such as "
+            f"where: {{{name}: {next(iter(seen[name].most_common(1)))[0]}}}"
+            for name, value in self.where.items()
+            if not isinstance(value, str) or repr(value) not in seen[name]
+        ] or [f"{self.path}: no row has all of: where: {self.where}"]
+
     def read(
         self, file: Path, columns: tuple[str, ...], *, start: int = 0, rows: int = 8192
     ) -> Iterator[Cells]:
         """
-        Batches of at most `rows` rows, from an offset that an earlier read gave.
+        Batches of at most `rows` rows and about 16 MiB, from an offset that an earlier read gave.
 
         A row that cannot be parsed keeps its place, with a reason and an empty key. `DataError`: a
         column is missing, or the file is not of its format.
@@ -101,8 +166,9 @@ class Table:
         kind = self._format(file)
         wanted = tuple(dict.fromkeys((self.key, *columns, *self.where)))
         if kind == "parquet":
-            for first, found in parquet_batches(file, wanted, start, rows):
-                yield from self._parquet(first, found, columns)
+            self._refuse_nested(file)
+            for batch in parquet_batches(file, wanted, start, rows):
+                yield from self._parquet(batch, columns)
         else:
             with file.open("rb") as raw:
                 found_rows = self._rows(file, raw, kind, wanted, start)
@@ -110,18 +176,28 @@ class Table:
 
     def _format(self, file: Path) -> str:
         kind = self.format or FORMATS.get(file.suffix.lower())
+        with file.open("rb") as raw:
+            found = signature_of(raw.read(HEAD_BYTES))
+        if found and not (kind == "parquet" and found.name == "a Parquet file"):
+            raise DataError(f"{file}: {found.line(str(file))}")
         if kind is None:
             raise DataError(f"{file}: unknown format; set format: csv, jsonl or parquet")
         return kind
+
+    def _refuse_nested(self, file: Path) -> None:
+        uses = {"key": self.key} | {f"where.{name}": name for name in self.where}
+        if faults := self.type_faults(file, uses):
+            raise DataError(faults)
 
     def _rows(
         self, file: Path, raw: IO[bytes], kind: str, wanted: tuple[str, ...], start: int
     ) -> Iterator[Row]:
         if kind == "jsonl":
-            found = jsonl_rows(file, raw, wanted, start, encoding=self.encoding)
+            found = jsonl_rows(file, raw, wanted, start, encoding=self._codec)
         else:
             delimiter = self.delimiter or ("\t" if file.suffix.lower() == ".tsv" else ",")
-            found = csv_rows(file, raw, wanted, start, encoding=self.encoding, delimiter=delimiter)
+            dialect = Dialect(self._codec, delimiter, self.quote)
+            found = csv_rows(file, raw, wanted, start, dialect)
         if not self.where:
             return found
         conditions = [(wanted.index(name), value) for name, value in self.where.items()]
@@ -132,45 +208,113 @@ class Table:
             or all(_equals(row[place], value) for place, value in conditions)
         )
 
+    @property
+    def _codec(self) -> str:
+        name = codecs.lookup(self.encoding).name
+        return "utf-8" if name == "utf-8-sig" else name
+
     def _text(
         self, found: Iterator[Row], wanted: tuple[str, ...], columns: tuple[str, ...], rows: int
     ) -> Iterator[Cells]:
         blank = (None,) * len(wanted)
-        while batch := list(islice(found, rows)):
+        for batch in _batches(found, rows):
             reasons = [row if isinstance(row, str) else None for _, row in batch]
             cells = [blank if isinstance(row, str) else row for _, row in batch]
             by_name = dict(zip(wanted, map(list, zip(*cells, strict=True)), strict=True))
             yield Cells(
-                list(map(_key, by_name[self.key])),
-                {name: by_name[name] for name in columns},
+                _keys(by_name[self.key], reasons),
+                {name: self._present(by_name[name]) for name in columns},
                 reasons,
                 [offset for offset, _ in batch],
             )
 
-    def _parquet(
-        self, first: int, found: dict[str, list[Any]], columns: tuple[str, ...]
-    ) -> Iterator[Cells]:
-        kept = list(range(len(found[self.key])))
+    def _parquet(self, batch: Batch, columns: tuple[str, ...]) -> Iterator[Cells]:
+        found, reasons = batch.columns, batch.reasons
+        kept: Sequence[int] = range(len(reasons))
         for name, value in self.where.items():
-            kept = [i for i in kept if _equals(found[name][i], value)]
-        if kept:
-            yield Cells(
-                [_key(found[self.key][i]) for i in kept],
-                {name: [found[name][i] for i in kept] for name in columns},
-                [None] * len(kept),
-                [first + i for i in kept],
-            )
+            kept = [i for i in kept if reasons[i] or _equals(found[name][i], value)]
+        if not kept:
+            return
+        if self.where:
+            reasons = [reasons[i] for i in kept]
+            found = {name: [values[i] for i in kept] for name, values in found.items()}
+        yield Cells(
+            _keys(found[self.key], reasons),
+            {name: self._present(found[name]) for name in columns},
+            reasons,
+            [batch.first + i for i in kept],
+        )
+
+    def _present(self, values: list[Any]) -> list[Any]:
+        """The values, None in place of those that mean that there is none."""
+        if not self.na:
+            return values
+        return [
+            None if isinstance(value, str | int | float) and str(value) in self.na else value
+            for value in values
+        ]
 
 
-def _key(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+def _batches(found: Iterator[Row], rows: int) -> Iterator[list[Row]]:
+    """At most so many rows, and of long rows so few that they begin within 16 MiB."""
+    batch: list[Row] = []
+    stop = 0
+    for item in found:
+        if not batch:
+            stop = item[0] + BATCH_BYTES
+        batch.append(item)
+        if len(batch) == rows or item[0] >= stop:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _keys(values: list[Any], reasons: list[str | None]) -> list[str]:
+    """Keys as text, empty where there is none; those that have no text get a reason."""
+    found = []
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            try:
+                value = text_of(value) or ""
+            except InvalidSample as verdict:
+                reasons[row], value = f"unusable key: {verdict}", ""
+        found.append(value)
+    return found
 
 
 def _equals(cell: Any, value: str | int | bool) -> bool:
     """Whether a cell holds a value, as it is written; `true` and `True` are the same."""
-    if isinstance(value, bool):
-        return _key(cell).lower() == str(value).lower()
-    return _key(cell) == str(value)
+    if isinstance(cell, bool) or isinstance(value, bool):
+        return str(cell).lower() == str(value).lower()
+    if isinstance(cell, int | float) and isinstance(value, int):
+        return cell == value
+    try:
+        return (text_of(cell) or "") == str(value)
+    except InvalidSample:
+        return False
+
+
+def _shown(value: Any) -> str:
+    """A value as one would have to write it in quotes, shortened."""
+    try:
+        return repr((text_of(value) or "")[:60])
+    except InvalidSample:
+        return "a list or an object"
+
+
+def _as_read(value: str | int | bool) -> str:
+    return f"the text {value!r}" if isinstance(value, str) else f"read by YAML as {value!r}"
+
+
+def _why_no_table(path: Path) -> str:
+    if path.is_dir():
+        endings = Counter(file.suffix for file in path.iterdir() if file.suffix.lower() in FORMATS)
+        ending = endings.most_common(1)[0][0] if endings else ".csv"
+        return f"{path}: a folder, not a table; name its files, such as {path}/*{ending}"
+    if path.exists():
+        return f"{path}: no file but a device, a pipe or the like"
+    return f"{path}: no such table; paths are relative to the working folder"
 
 
 def _is_pattern(path: str) -> bool:

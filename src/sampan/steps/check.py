@@ -15,12 +15,14 @@ from sampan.config.dataset import DatasetSettings
 from sampan.config.load import read
 from sampan.errors import DataError, InvalidSample, SampanError
 from sampan.plan import Plan
-from sampan.plugins import Cells, Encoder, Modality, Source
+from sampan.plugins import Cells, Encoder, Modality, Source, TypedSource
 from sampan.sources.cells import CellReader
 from sampan.sources.files import SampleFiles
-from sampan.steps.index import stored
+from sampan.sources.values import cell_of, label_of
+from sampan.steps.index import converted
 from sampan.steps.ls import megabytes
 from sampan.steps.scan import capacity_fault
+from sampan.steps.source_files import why_empty
 from sampan.store.durable import patiently
 from sampan.terminal import one_line
 
@@ -70,6 +72,9 @@ class DatasetCheck:
         if self.rows is not None:
             fault = capacity_fault(plan.scan_spec(name), self.rows)
             self.faults += [fault] if fault else []
+            spec = plan.scan_spec(name)
+            empty = [number for number, count in enumerate(counts) if not count and self.rows]
+            self.warnings += [why_empty(spec, number) for number in empty]
         self._encoders()
 
     def would_make(self) -> Iterator[str]:
@@ -114,11 +119,30 @@ class DatasetCheck:
     def _count(self, number: int, source: Source, columns: tuple[str, ...]) -> int:
         rows = 0
         for file in source.files():
+            if isinstance(source, TypedSource):
+                found = source.type_faults(file, self.dataset.columns)
+                self.faults += [f"datasets.{self.name}.{line}" for line in found]
             head = next(source.read(file, columns, rows=self.samples), None)
             if head is not None:
                 self._samples(number, source.root_of(file), head)
             counted = () if source.stamp(file) else columns
-            rows += sum(len(cells.keys) for cells in source.read(file, counted))
+            rows += self._rows(file, source.read(file, counted))
+        return rows
+
+    def _rows(self, file: Path, batches: Iterator[Cells]) -> int:
+        """Rows of one file; a warning where some cannot be used."""
+        rows = bad = 0
+        first = ""
+        for cells in batches:
+            if any(cells.reasons):
+                found = [(row, why) for row, why in enumerate(cells.reasons, rows) if why]
+                bad, first = bad + len(found), first or f"row {found[0][0]:,}: {found[0][1]}"
+            rows += len(cells.keys)
+        if bad:
+            self.warnings.append(
+                f"datasets.{self.name}: {file}: {bad:,} of {rows:,} rows cannot be used, such as "
+                f"{first}"
+            )
         return rows
 
     def _samples(self, number: int, root: Path, head: Cells) -> None:
@@ -126,6 +150,14 @@ class DatasetCheck:
         Tries these samples; a fault where none is valid, a warning where some are not, or where
         none has a value.
         """
+        reasons: list[str | None] = [None] * len(head.keys)
+        for use, column in self.dataset.columns.items():
+            converted(label_of, use, head.columns[column], reasons)
+        if unusable := list(filter(None, reasons)):
+            self.warnings.append(
+                f"datasets.{self.name}: {len(unusable)} of the first {len(reasons)} samples cannot "
+                f"be used: {unusable[0]}"
+            )
         allow = [self.dataset.source[number].allow]
         for modality, entry in self.dataset.modalities.items():
             plugin = self.modalities[modality]
@@ -137,7 +169,7 @@ class DatasetCheck:
                 try:
                     if reason:
                         raise InvalidSample(reason)
-                    absent += not _decode(plugin, reader, stored(cell))
+                    absent += not _decode(plugin, reader, cell_of(cell))
                 except InvalidSample as verdict:
                     bad.append(f"{key or 'no key'}: {verdict}")
             if bad:

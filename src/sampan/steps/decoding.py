@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,10 +42,12 @@ Found = Content | InvalidSample | MemoryError | None
 
 def shard_key(spec: dict[str, Any], modality: str, table: IndexPart, rows: range) -> str:
     """What a shard is made of that is decoded from the source: the settings, and its cells."""
-    cells = table.read(["root", "reason", modality], rows)
-    versions = (table.versions[number] for number in cells["root"])
-    lines = map(cell_line, versions, cells[modality], cells["reason"])
-    return digest_lines([spec["stage"]["digest"], str(rows.start), *lines])
+    lines = (
+        cell_line(table.versions[root], cell, reason)
+        for batch in table.batches(["root", modality, "reason"], rows)
+        for root, cell, reason in zip(*batch.values(), strict=True)
+    )
+    return digest_lines(chain([spec["stage"]["digest"], str(rows.start)], lines))
 
 
 def quarantined(path: Path, modality: str, rows: Sequence[int]) -> dict[str, list[Any]]:
@@ -106,8 +109,9 @@ class Source:
         modality = modality_of(task.spec)
         dataset = job.stage_of(task.spec["stage"]).dataset
         table = IndexPart(IndexFolder(Path(task.results) / dataset / "index").part(task.part))
-        self.cells = table.read(["root", "reason", modality], range(task.first, task.stop))
-        self.column = self.cells[modality]
+        rows = range(task.first, task.stop)
+        self.cells = table.read(["root", "reason"], rows)
+        self.column = table.column(modality, rows)
         self.files = SampleFiles(table.roots, plugin.max_bytes, task.patience_seconds, table.allow)
         self._reader = CellReader(self.files, task.spec["cell"] or plugin.cell)
         self.missing: list[str] = []

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sampan.config.labels import label_text
 from sampan.steps import job
 
 SHOWN, LETTERS = 5, 80
@@ -11,20 +10,22 @@ SHOWN, LETTERS = 5, 80
 
 
 class Folded:
-    """Labels, groups and splits in their one form, and what was written in another."""
+    """What of labels, groups and splits was written in another form than their own."""
 
     def __init__(self) -> None:
         self.about: dict[str, dict[str, Any]] = {}
         """Index column → how many rows, and some examples: as it was, and as it is kept."""
 
-    def __call__(self, column: str, values: Sequence[Any]) -> list[str | None]:
-        out = [label_text(value) for value in values]
-        for value, kept in zip(values, out, strict=True):
-            if value is not None and value != kept and value == value and value != "":
-                self._note(column, str(value), kept)
-        return out
+    def note(self, column: str, values: Sequence[Any], kept: Sequence[str | None]) -> None:
+        """Look at what became of one column's values; null is None, and so is what is unusable."""
+        for value, label in zip(values, kept, strict=True):
+            if value is not None and value != label and value == value and value != "":
+                self._note(column, value, label)
 
-    def _note(self, column: str, written: str, kept: str | None) -> None:
+    def _note(self, column: str, value: Any, kept: str | None) -> None:
+        written = (
+            value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+        )
         if written == kept:
             return
         about = self.about.setdefault(column, {"rows": 0, "examples": []})

@@ -10,20 +10,22 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from sampan import plugins
-from sampan.errors import DataError
+from sampan.errors import DataError, InvalidSample
 from sampan.plugins import Cells, Source
+from sampan.sources.values import cell_of, label_of
 from sampan.steps import job
 from sampan.steps.folded import Folded
 from sampan.store.documents import PartPlan, PlanPiece
 from sampan.store.durable import fsync_folder, patiently, storing, write_json
 from sampan.store.identity import content_hash, digest_lines, joined, key_hash
-from sampan.store.index import ROWS_PER_GROUP, IndexFolder
+from sampan.store.index import BYTES_SUFFIX, GROUP_BYTES, ROWS_PER_GROUP, IndexFolder
 
+T = TypeVar("T")
 Rows = dict[str, list[Any]]
 """Index column → its values."""
 
@@ -47,15 +49,15 @@ def index_part(
     """Write one partition's Parquet file, a row group at a time, and its receipts."""
     plan = folder.plan_of(part, len(job.partitions(spec)))
     what = f"index {spec['dataset']} part {part}"
-    binary: set[str] = set()
+    kinds: dict[str, set[type]] = {name: set() for name in spec["modalities"]}
     while True:
         try:
             digests, folded = patiently(
-                lambda: _write_part(folder.part(part), spec, plan, binary), patience_seconds, what
+                lambda: _write_part(folder.part(part), spec, plan, kinds), patience_seconds, what
             )
             break
-        except _BytesFound as found:
-            binary.add(found.column)
+        except _KindFound as found:
+            kinds[found.column].add(found.kind)
     about = {"part": part, "first": plan["first"], "rows": plan["rows"], "keys": plan["keys"]}
     for name in spec["modalities"]:
         write_json(folder.receipt(name, part), about | {"digest": digests[name]})
@@ -66,38 +68,40 @@ def index_part(
     job.log.info("%s: %s samples", what, f"{plan['rows']:,}")
 
 
-class _BytesFound(Exception):
-    """A modality's cells hold bytes, and so must be stored as such from the first row on."""
+class _KindFound(Exception):
+    """A modality's cells hold bytes, or text too, and so need such a column from the first row."""
 
-    def __init__(self, column: str) -> None:
-        self.column = column
+    def __init__(self, column: str, kind: type) -> None:
+        self.column, self.kind = column, kind
         super().__init__(column)
 
 
 def _write_part(
-    path: Path, spec: dict[str, Any], plan: PartPlan, binary: set[str]
+    path: Path, spec: dict[str, Any], plan: PartPlan, kinds: dict[str, set[type]]
 ) -> tuple[dict[str, str], Folded]:
     """
-    The Parquet file, with `binary` columns as bytes; returns a digest for each column, and what
-    labels were written in another form.
+    The Parquet file, for cells of these `kinds`; returns a digest for each column, and what labels
+    were written in another form.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     roots, numbers = _roots(spec, plan)
     versions = [root["version"] for root in roots]
-    kinds = {"root": pa.int16()} | dict.fromkeys(binary, pa.binary())
-    names = ["key", "root", "reason", *spec["columns"], *spec["modalities"]]
     about = json.dumps({"first": plan["first"], "roots": roots, "dataset": spec["dataset"]})
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names], {"sampan": about})
+    schema = pa.schema(
+        [("key", pa.string()), ("root", pa.int16()), ("reason", pa.string())]
+        + [(name, pa.string()) for name in spec["columns"]]
+        + [column for name in kinds for column in _columns(name, kinds[name])],
+        {"sampan": about},
+    )
     hashes, folded = bytearray(), Folded()
     digests: dict[str, list[str]] = {
         name: [] for name in ("reason", *spec["columns"], *spec["modalities"])
     }
     with _whole(path) as file, pq.ParquetWriter(file, schema) as writer:
         for rows in _groups(spec, plan, numbers, folded):
-            _check_types(spec, rows, binary)
-            writer.write_table(pa.table(rows, schema), ROWS_PER_GROUP)
+            writer.write_table(pa.table(_by_kind(rows, kinds), schema), ROWS_PER_GROUP)
             hashes += b"".join(map(key_hash, rows["key"]))
             for name, digest in group_digests(rows, versions, spec).items():
                 digests[name].append(digest)
@@ -119,6 +123,32 @@ def group_digests(rows: Rows, versions: list[int], names: Mapping[str, Any]) -> 
     row_versions = [versions[number] for number in rows["root"]]
     for name in names["modalities"]:
         found[name] = digest_lines(map(cell_line, row_versions, rows[name], rows["reason"]))
+    return found
+
+
+def _columns(name: str, kinds: set[type]) -> list[tuple[str, Any]]:
+    """The columns of one modality's cells: text, bytes, or text and bytes beside it."""
+    import pyarrow as pa
+
+    if kinds == {str, bytes}:
+        return [(name, pa.string()), (name + BYTES_SUFFIX, pa.binary())]
+    return [(name, pa.binary() if bytes in kinds else pa.string())]
+
+
+def _by_kind(rows: Rows, kinds: dict[str, set[type]]) -> Rows:
+    """The rows with bytes beside text where there are both; `_KindFound` where none expect it."""
+    found = dict(rows)
+    for name, known in kinds.items():
+        types = set(map(type, rows[name]))
+        if bytes in types and bytes not in known:
+            raise _KindFound(name, bytes)
+        if str in types and known == {bytes}:
+            raise _KindFound(name, str)
+        if known == {str, bytes}:
+            found[name] = [cell if isinstance(cell, str) else None for cell in rows[name]]
+            found[name + BYTES_SUFFIX] = [
+                cell if isinstance(cell, bytes) else None for cell in rows[name]
+            ]
     return found
 
 
@@ -150,23 +180,47 @@ def _groups(
     columns = tuple(dict.fromkeys((*spec["columns"].values(), *spec["modalities"].values())))
     names = ["key", "root", "reason", *spec["columns"], *spec["modalities"]]
     waiting: Rows = {name: [] for name in names}
-    row = 0
+    row = held = 0
     for piece, number in zip(plan["pieces"], numbers, strict=True):
         for cells in _read(spec, piece, columns):
-            for i, reason in enumerate(cells.reasons, row):
-                waiting["reason"].append(refused.get(i, reason))
+            reasons = [refused.get(i, reason) for i, reason in enumerate(cells.reasons, row)]
             row += len(cells.keys)
             waiting["key"] += cells.keys
             waiting["root"] += [number] * len(cells.keys)
             for name, column in spec["columns"].items():
-                waiting[name] += folded(name, cells.columns[column])
+                values = cells.columns[column]
+                kept = converted(label_of, name, values, reasons)
+                folded.note(name, values, kept)
+                waiting[name] += kept
             for name, column in spec["modalities"].items():
-                waiting[name] += map(stored, cells.columns[column])
-            while len(waiting["key"]) >= ROWS_PER_GROUP:
+                found = converted(cell_of, name, cells.columns[column], reasons)
+                held += sum(map(len, filter(None, found)))
+                waiting[name] += found
+            waiting["reason"] += reasons
+            while len(waiting["key"]) >= ROWS_PER_GROUP or held >= GROUP_BYTES:
                 yield {name: values[:ROWS_PER_GROUP] for name, values in waiting.items()}
                 waiting = {name: values[ROWS_PER_GROUP:] for name, values in waiting.items()}
+                held = 0
     if waiting["key"]:
         yield waiting
+
+
+def converted(
+    convert: Callable[[Any], T], name: str, values: list[Any], reasons: list[str | None]
+) -> list[T | None]:
+    """One column's values as the index keeps them; those it cannot keep get a reason."""
+    try:
+        return list(map(convert, values))
+    except InvalidSample:
+        pass
+    found: list[T | None] = []
+    for row, value in enumerate(values):
+        try:
+            found.append(convert(value))
+        except InvalidSample as verdict:
+            found.append(None)
+            reasons[row] = reasons[row] or f"unusable {name}: {verdict}"
+    return found
 
 
 def _read(spec: dict[str, Any], piece: PlanPiece, columns: tuple[str, ...]) -> Iterator[Cells]:
@@ -186,29 +240,6 @@ def _read(spec: dict[str, Any], piece: PlanPiece, columns: tuple[str, ...]) -> I
         yield kept
         if left == 0:
             return
-
-
-def stored(value: Any) -> str | bytes | None:
-    """A modality's cell as the index keeps it: a list of texts is joined, other lists are JSON."""
-    if value is None or isinstance(value, str | bytes):
-        return value
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return None if value != value else str(value)
-
-
-def _check_types(spec: dict[str, Any], rows: Rows, binary: set[str]) -> None:
-    for name in spec["modalities"]:
-        types = set(map(type, rows[name]))
-        if bytes in types and name not in binary:
-            raise _BytesFound(name)
-        if str in types and name in binary:
-            raise DataError(
-                f"datasets.{spec['dataset']}.modalities.{name}: some cells hold bytes, some text; "
-                "put them into datasets of their own"
-            )
 
 
 def cell_line(version: int, cell: str | bytes | None, reason: str | None) -> str:

@@ -22,7 +22,7 @@ from sampan.errors import DataError
 from sampan.steps import job
 from sampan.steps.duplicates import duplicates
 from sampan.steps.row_hashes import RowHashes
-from sampan.steps.source_files import FileScan, scan_files
+from sampan.steps.source_files import FileScan, scan_files, why_empty
 from sampan.store.documents import ScannedPart, ScanState
 from sampan.store.durable import read_json, storing, with_checksum, write_json
 from sampan.store.index import Index, IndexFolder
@@ -79,6 +79,10 @@ def scan(
         hashes = RowHashes([(found.task.hashes, found.rows) for found in files])
         if fault := capacity_fault(spec, hashes.rows):
             raise DataError(fault)
+        filled = {found.task.source for found in files if found.rows}
+        for number in range(len(spec["sources"])):
+            if number not in filled:
+                job.log.warning("%s", why_empty(spec, number))
         if not renumber:
             _check_unmoved(spec, folder, hashes, results)
         refused = _refused(spec, files, hashes, temporary)
@@ -93,7 +97,8 @@ def capacity_fault(spec: dict[str, Any], rows: int) -> str | None:
     """Why so many rows do not fit the config, and what to set."""
     where, size = f"datasets.{spec['dataset']}", spec["rows_per_job"]
     if rows == 0:
-        return f"{where}: the sources hold no samples"
+        reasons = [why_empty(spec, number) for number in range(len(spec["sources"]))]
+        return f"{where}: the sources hold no samples: {'; '.join(reasons)}"
     if rows <= spec["capacity"]:
         return None
     jobs = -(-rows // size)

@@ -10,7 +10,7 @@ from sampan import plugins
 from sampan.compute import Grant, Outcome, cluster
 from sampan.config.labels import tidy
 from sampan.errors import DataError
-from sampan.plugins import Source
+from sampan.plugins import SelectiveSource, Source, TypedSource
 from sampan.steps.row_hashes import HashWriter
 from sampan.store.durable import patiently
 
@@ -111,6 +111,10 @@ def _read(task: FileTask) -> FileScan:
 def _read_once(task: FileTask) -> FileScan:
     spec = task.spec
     source: Source = plugins.make("sources", spec["sources"][task.source], "source")
+    if isinstance(source, TypedSource) and (
+        faults := source.type_faults(task.file, spec["columns"])
+    ):
+        raise DataError([f"datasets.{spec['dataset']}.{line}" for line in faults])
     found = FileScan(task, source.stamp(task.file), 0, [], [], [], [])
     columns = () if found.stamp else (*spec["columns"].values(), *spec["modalities"].values())
     stride = max(1, spec["rows_per_job"] // POSITIONS_PER_PART)
@@ -132,3 +136,11 @@ def _read_once(task: FileTask) -> FileScan:
             hashes.write(cells)
             rows += size
     return found._replace(rows=rows)
+
+
+def why_empty(spec: dict[str, Any], number: int) -> str:
+    """Why a source holds no samples, as far as it can say."""
+    where = f"datasets.{spec['dataset']}.source.{number}"
+    source: Source = plugins.make("sources", spec["sources"][number], where)
+    lines = source.why_no_rows() if isinstance(source, SelectiveSource) else []
+    return f"{where}: {'; '.join(lines) or 'holds no samples'}"

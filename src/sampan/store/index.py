@@ -1,9 +1,12 @@
 """The index of a dataset: one Parquet file a partition, in row order."""
 
 import json
+import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,12 @@ from sampan.store.durable import read_json
 from sampan.store.shape import check_of
 
 ROWS_PER_GROUP = 8192
+GROUP_BYTES = 2**24
+"""Rows are kept together until they are so many, or hold so much."""
+HELD = 4
+"""Such groups of one column that an `IndexColumn` holds."""
+BYTES_SUFFIX = ".bytes"
+"""Where some of a modality's cells hold bytes and some text, the column with the bytes."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,12 @@ class IndexPart:
         self.versions: list[int] = [root["version"] for root in about["roots"]]
         self.allow: list[list[str]] = [root.get("allow", []) for root in about["roots"]]
 
+        sizes = (
+            self._file.metadata.row_group(i).num_rows
+            for i in range(self._file.metadata.num_row_groups)
+        )
+        self._starts = [0, *accumulate(sizes)]
+
     def _about(self) -> PartAbout:
         try:
             value = json.loads((self._file.schema_arrow.metadata or {})[b"sampan"])
@@ -94,26 +109,88 @@ class IndexPart:
 
     @property
     def columns(self) -> list[str]:
-        return list(self._file.schema_arrow.names)
+        names = self._file.schema_arrow.names
+        return [name for name in names if not name.endswith(BYTES_SUFFIX)]
+
+    def groups(self, rows: range | None = None) -> Iterator[range]:
+        """These rows of the dataset, all by default, as they are kept together."""
+        wanted = rows if rows is not None else range(self.first, self.first + self.rows)
+        start = wanted.start
+        while start < wanted.stop:
+            group = bisect_right(self._starts, start - self.first) - 1
+            stop = min(self.first + self._starts[group + 1], wanted.stop)
+            yield range(start, stop)
+            start = stop
 
     def read(self, columns: Sequence[str], rows: range | None = None) -> dict[str, list[Any]]:
         """The columns of these rows of the dataset, all of the partition's by default."""
-        wanted = rows if rows is not None else range(self.first, self.first + self.rows)
-        start, stop = wanted.start - self.first, wanted.stop - self.first
-        groups = range(start // ROWS_PER_GROUP, -(-stop // ROWS_PER_GROUP))
+        found: dict[str, list[Any]] = {name: [] for name in columns}
+        for batch in self.batches(columns, rows):
+            for name in columns:
+                found[name] += batch[name]
+        return found
+
+    def batches(
+        self, columns: Sequence[str], rows: range | None = None
+    ) -> Iterator[dict[str, list[Any]]]:
+        """The same, a row group at a time."""
+        for part in self.groups(rows):
+            yield self._read(columns, part)
+
+    def column(self, name: str, rows: range) -> "IndexColumn":
+        """One column of these rows of the dataset, numbered from 0, read as it is asked for."""
+        return IndexColumn(self, name, rows)
+
+    def _read(self, columns: Sequence[str], rows: range) -> dict[str, list[Any]]:
+        """Of rows that are kept together."""
+        start = rows.start - self.first
+        group = bisect_right(self._starts, start) - 1
+        there = set(self._file.schema_arrow.names)
+        beside = [name for name in columns if name + BYTES_SUFFIX in there]
         try:
-            table = self._file.read_row_groups(list(groups), columns=list(columns))
+            table = self._file.read_row_group(
+                group, columns=[*columns, *(name + BYTES_SUFFIX for name in beside)]
+            )
         except (OSError, ValueError) as fault:
             raise StorageError(f"{self.path}: cannot be read: {fault}") from fault
-        offset = groups.start * ROWS_PER_GROUP
-        piece = table.slice(start - offset, stop - start)
-        return {name: piece.column(name).to_pylist() for name in columns}
+        piece = table.slice(start - self._starts[group], len(rows))
+        found = {name: piece.column(name).to_pylist() for name in columns}
+        for name in beside:
+            pairs = zip(found[name], piece.column(name + BYTES_SUFFIX).to_pylist(), strict=True)
+            found[name] = [text if data is None else data for text, data in pairs]
+        return found
 
-    def batches(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
-        """All rows, a row group at a time."""
-        stop = self.first + self.rows
-        for start in range(self.first, stop, ROWS_PER_GROUP):
-            yield self.read(columns, range(start, min(start + ROWS_PER_GROUP, stop)))
+
+class IndexColumn(Sequence[Any]):
+    """
+    One column of some rows of a partition, of which some megabytes are held at a time.
+
+    Several threads may ask; what they ask for is best close together.
+    """
+
+    def __init__(self, part: IndexPart, name: str, rows: range) -> None:
+        self._part, self._name = part, name
+        self._groups = list(part.groups(rows))
+        self._starts = [group.start - rows.start for group in self._groups]
+        self._length = len(rows)
+        self._held: dict[int, list[Any]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: Any) -> Any:
+        if not 0 <= i < self._length:
+            raise IndexError(i)
+        group = bisect_right(self._starts, i) - 1
+        with self._lock:
+            values = self._held.pop(group, None)
+            if values is None:
+                values = self._part._read([self._name], self._groups[group])[self._name]
+                while len(self._held) >= HELD:
+                    del self._held[next(iter(self._held))]
+            self._held[group] = values
+        return values[i - self._starts[group]]
 
 
 def fault_of_parts(rows: int, parts: Sequence[Rows]) -> str | None:

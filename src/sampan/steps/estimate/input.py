@@ -15,7 +15,7 @@ from sampan.steps.estimate.measured import Measured
 from sampan.steps.estimate.schedule import Timed
 from sampan.store.documents import Rows
 from sampan.store.durable import read_json
-from sampan.store.index import ROWS_PER_GROUP, IndexFolder, IndexPart
+from sampan.store.index import IndexFolder, IndexPart
 
 LOOKED_AT = 64
 """Samples whose files are asked for their size."""
@@ -37,8 +37,7 @@ def source_bytes(results: Path, dataset: str, name: str, entry: ModalityEntry) -
     usual = plugins.plugin_class("modalities", entry.kind).cell
     files = SampleFiles(table.roots, 0, patience_seconds=0, allow=table.allow)
     reader = CellReader(files, entry.cell or usual)
-    stop = table.first + min(table.rows, ROWS_PER_GROUP)
-    cells = table.read(["root", name], range(table.first, stop))
+    cells = table.read(["root", name], next(table.groups()))
     chosen = range(0, len(cells["root"]), max(1, len(cells["root"]) // LOOKED_AT))
     sizes = []
     for row in chosen:

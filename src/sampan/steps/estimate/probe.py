@@ -23,9 +23,9 @@ from sampan.config.dataset import DatasetSettings
 from sampan.errors import DataError
 from sampan.plan import Plan, Stage
 from sampan.plugins import Source
+from sampan.sources.values import cell_of
 from sampan.steps import job
 from sampan.steps.estimate.measured import Measured
-from sampan.steps.index import stored
 from sampan.store.documents import ScanState
 from sampan.store.durable import patiently, read_json
 from sampan.store.index import IndexFolder
@@ -125,7 +125,7 @@ def _copy(source: Source, file: Path, columns: tuple[str, ...], rows: int, to: P
             if reason is None and len(kept[KEY]) < rows:
                 kept[KEY].append(cells.keys[i])
                 for name in columns:
-                    kept[name].append(stored(cells.columns[name][i]))
+                    kept[name].append(cell_of(cells.columns[name][i]))
         if len(kept[KEY]) >= rows:
             break
     pq.write_table(pa.table(kept), to)
