@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 
 import pipeline
 import pytest
@@ -10,6 +11,7 @@ from steps import verified
 import sampan
 from sampan.cli import main
 from sampan.errors import SampanError
+from sampan.store.durable import CHECKSUM
 
 KINDS = {
     "scan.json": "texts/index/scan.json",
@@ -36,10 +38,10 @@ OTHER_TYPE = {dict: [], list: {}, str: 7, int: "x", float: "x"}
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The config of a finished run, in whose folder the tests of this file are."""
+    made, config = verified.finished()
     folder = tmp_path_factory.mktemp("finished")
-    config = verified.config_in(folder)
+    shutil.copytree(made, folder, dirs_exist_ok=True)
     with contextlib.chdir(folder):
-        verified.run_missing(config)
         pipeline.write_config(config, folder / "config.yaml")
         yield config
 
@@ -50,6 +52,8 @@ def altered(text):
     yield text[: len(text) // 2]
     value = json.loads(text)
     for name in value:
+        if name == CHECKSUM:
+            continue  # without it, it is a file of an earlier version
         yield json.dumps({other: item for other, item in value.items() if other != name})
         yield json.dumps(value | {name: OTHER_TYPE.get(type(value[name]), [])})
 
@@ -75,7 +79,8 @@ def test_readers_name_a_file_of_another_shape(name, finished, capsys):
         for text in altered(whole):
             path.write_text(text)
             assert main(["verify", "--deep", "--results", "results"]) == 2, text
-            assert str(path.name) in capsys.readouterr().err
+            error = capsys.readouterr().err
+            assert str(path) in error or str(path.parent) in error
             command(capsys, "ls", "--results", "results")
             command(capsys, "status", "config.yaml")
             refused_or_right(lambda: sampan.open("results/texts"))

@@ -4,8 +4,12 @@ A finished run of two partitions, one modality, one encoder and one model, to be
 `run_missing` makes what is not there, as Snakemake would, in this process.
 """
 
+import atexit
 import contextlib
+import functools
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +46,17 @@ def config_in(folder: Path) -> dict[str, Any]:
         "models": {"word": {"dataset": "texts"} | model},
         "encoders": {"ngrams": {"kind": "ngrams", "dimensions": 16, "rows_per_shard": 16}},
     }
+
+
+@functools.cache
+def finished() -> tuple[Path, dict[str, Any]]:
+    """The folder and the config of a finished run, to be copied."""
+    folder = Path(tempfile.mkdtemp(prefix="sampan-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    config = config_in(folder)
+    with contextlib.chdir(folder):
+        run_missing(config)
+    return folder, config
 
 
 class Job(NamedTuple):
