@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from sampan import __version__
 from sampan.errors import SampanError
 from sampan.stopping import StoppedEarly
-from sampan.store.durable import PASSING
+from sampan.store.durable import LASTING, PASSING
 from sampan.terminal import OneLine, one_line
 
 STOPPED_EARLY = 75
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as fault:
-        if fault.errno not in PASSING:
+        if fault.errno not in PASSING | LASTING:
             raise
         where = one_line(str(fault.filename or args.verb))
         print(f"error: {where}: {fault.strerror}", file=sys.stderr)

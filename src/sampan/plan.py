@@ -276,8 +276,10 @@ class Plan:
             made_with["encoder"] = self.config.encoders[encoder].settings
         if not entry.store:
             made_with["store"] = False
+        above = self.preprocessed.get((stage.dataset, modality)) if encoder else None
         return {
             "stage": stage._asdict(),
+            **({"above": above._asdict()} if above else {}),
             "made_with": made_with,
             "rows_per_job": settings.rows_per_job,
             "capacity": settings.capacity,

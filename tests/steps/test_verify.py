@@ -3,12 +3,13 @@ import os
 import shlex
 import shutil
 import time
+from pathlib import Path
 
-import google_crc32c
 import pipeline
 import pytest
 
 from sampan.cli import main
+from sampan.store.lease import Lease
 
 
 @pytest.fixture
@@ -48,58 +49,6 @@ def test_what_is_whole_is_said_to_be_whole(results, capsys):
 def test_a_results_folder_that_is_not_there_is_an_error(tmp_path, capsys):
     assert verify(tmp_path / "none") == 2
     assert "no such results folder" in capsys.readouterr().err
-
-
-DAMAGES = {
-    "a missing shard": (lambda s: (s / "data.zarr/text/c.5.0").unlink(), "text/c.5.0: is missing"),
-    "a truncated shard": (
-        lambda s: cut(s / "data.zarr/length/c.5", -1),
-        "length/c.5: has 83 bytes",
-    ),
-    "a zero-byte shard": (lambda s: cut(s / "data.zarr/text/c.5.0", 0), "text/c.5.0: has 0 bytes"),
-    "a missing shard of valid": (lambda s: (s / "data.zarr/valid/c.1").unlink(), "valid/c.1: is"),
-    "a lost ledger": (lambda s: shutil.rmtree(s / "ledger"), "shard 5 has no record in the ledger"),
-    "a lost receipt": (lambda s: (s / "receipts/part-00001.json").unlink(), "part-00001.json: is"),
-    "an empty receipt": (lambda s: cut(s / "receipts/part-00001.json", 0), "is damaged"),
-    "a lost quarantine": (lambda s: (s / "quarantine/part-00001.parquet").unlink(), "parquet: is"),
-    "a lost layout": (lambda s: (s / "layout.json").unlink(), "layout.json: is missing"),
-    "lost metadata": (lambda s: (s / "data.zarr/text/zarr.json").unlink(), "text/zarr.json: is"),
-    "a damaged dataset": (lambda s: cut(s / "dataset.json", 100), "dataset.json: is damaged"),
-}
-DEEP = {
-    "a flipped bit": (lambda s: flip(s / "data.zarr/text/c.5.0", 3), "text/c.5.0: its bytes are"),
-    "a flipped bit of the index": (lambda s: flip(s / "data.zarr/text/c.5.0", -6), "its bytes are"),
-    "a flipped bit of valid": (lambda s: flip(s / "data.zarr/valid/c.1", 3), "valid/c.1: its byte"),
-}
-
-
-@pytest.mark.parametrize("name", [*DAMAGES, *DEEP])
-def test_damage_is_named_and_repair_and_the_jobs_it_names_mend_it(
-    name, config, results, stage, capsys
-):
-    before = pipeline.bytes_of(results)
-    damage, message = (DAMAGES | DEEP)[name]
-    damage(stage)
-    if name in DEEP:
-        assert verify(results) == 0, "sizes are right: only reading finds it"
-    capsys.readouterr()
-
-    assert verify(results, "--deep") == 2
-
-    error = capsys.readouterr().err
-    assert f"error: {stage}" in error
-    assert message in error
-    assert f"sampan verify --deep --repair --results {results}" in error
-
-    assert verify(results, "--deep", "--repair") == 0
-
-    printed = capsys.readouterr().out
-    assert message in printed
-    _, command = printed.strip().rsplit("\n", 1)
-    assert all(path.startswith(str(stage)) for path in shlex.split(command)[3:])
-    run_again(config, shlex.split(command)[3:])
-    assert verify(results, "--deep") == 0
-    assert pipeline.bytes_of(results) == before
 
 
 def run_again(config, targets):
@@ -149,62 +98,112 @@ def test_damaged_features_are_made_again_bit_for_bit(config, results, capsys):
     assert pipeline.bytes_of(results) == before
 
 
-# The index ----------------------------------------------------------------------------------------
+def test_what_needs_no_job_is_written_again_at_once(results, stage, capsys):
+    before = pipeline.bytes_of(results)
+    (stage / "layout.json").write_text("{}")
+    (stage / "data.zarr/text/zarr.json").unlink()
+
+    assert verify(results, "--repair") == 0
+
+    assert "snakemake" not in capsys.readouterr().out
+    assert pipeline.bytes_of(results) == before
 
 
-def copy_part(index, one, other):
-    shutil.copy(index / f"part-{one:05d}.parquet", index / f"part-{other:05d}.parquet")
-
-
-INDEX_DAMAGES = {
-    "a missing part": lambda index: (index / "part-00001.parquet").unlink(),
-    "a truncated part": lambda index: cut(index / "part-00001.parquet", -20),
-    "a missing plan": lambda index: (index / "plan/part-00001.json").unlink(),
-    "a missing receipt": lambda index: (index / "receipts/text/part-00001.json").unlink(),
-    "an empty receipt": lambda index: cut(index / "receipts/text/part-00001.json", 0),
-    "another part": lambda index: copy_part(index, 0, 1),
-}
-
-
-@pytest.mark.parametrize("name", INDEX_DAMAGES)
-def test_damage_to_the_index_is_named_and_its_job_mends_it(name, config, results, capsys):
-    receipts = results / "texts/index/receipts"
-    before = pipeline.bytes_of(receipts)
-    INDEX_DAMAGES[name](results / "texts/index")
+def test_a_repair_that_was_interrupted_can_be_run_again(config, results, stage, monkeypatch):
+    before = pipeline.bytes_of(results)
+    flip(stage / "data.zarr/text/c.1.0", 3)
+    (stage / "layout.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *words, **flags: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            verify(results, "--deep", "--repair")
 
     assert verify(results, "--deep") == 2
-    assert "part-00001" in capsys.readouterr().err
     assert verify(results, "--deep", "--repair") == 0
+    pipeline.run(config, ["preprocess"], threads=1)
 
-    assert capsys.readouterr().out.strip().endswith("index/receipts/columns/part-00001.json")
-    pipeline.run(config, ["scan", "index"])
     assert verify(results, "--deep") == 0
-    assert pipeline.bytes_of(receipts) == before
+    assert pipeline.bytes_of(results) == before
+
+
+def test_a_file_of_somebody_else_among_the_arrays_is_named_and_left(results, stage, capsys):
+    notes = stage / "data.zarr/text/notes.txt"
+    notes.write_text("mine")
+    elsewhere = results.parent / "elsewhere"
+    elsewhere.write_bytes(b"not of the results")
+    (stage / "data.zarr/text/c.99.0").symlink_to(elsewhere)
+
+    assert verify(results, "--repair") == 0
+
+    assert f"{notes}: is no file of this stage; move it elsewhere" in capsys.readouterr().out
+    assert notes.exists()
+    assert not (stage / "data.zarr/text/c.99.0").is_symlink()
+    assert elsewhere.read_bytes() == b"not of the results"
+
+
+def test_names_in_altered_files_lead_nowhere_outside(results, tmp_path, capsys):
+    outside = tmp_path / "outside.json"
+    outside.write_text("{}")
+    model = results / "models/words@01234567"
+    model.mkdir(parents=True)
+    (model / "model.json").write_text(json.dumps(card_of(model, {"../../../outside.json": 1})))
+
+    assert verify(results, "--repair") == 0
+
+    assert outside.exists()
+
+
+def test_a_source_that_was_changed_is_said_where_it_is_read_again(config, results, stage, capsys):
+    (stage / "data.zarr/text/c.1.0").unlink()
+    source = Path(config["datasets"]["texts"]["source"][0]["path"])
+    os.utime(source, (time.time() + 60,) * 2)
+
+    assert verify(results, "--repair") == 0
+
+    assert f"note: {source}: was changed since the scan" in capsys.readouterr().out
+
+
+def test_shards_that_a_running_attempt_has_published_are_kept(results, stage):
+    stray = stage / "data.zarr/text/c.77.0"
+    shutil.copy(stage / "data.zarr/text/c.1.0", stray)
+
+    with Lease(stage / "leases", "part-00001"):
+        assert verify(results, "--repair") == 0
+        assert stray.exists()
+    assert verify(results, "--repair") == 0
+    assert not stray.exists()
+
+
+def test_an_unfinished_stage_is_not_damaged(results):
+    features = next((results / "texts/features").iterdir())
+    for path in (features / "dataset.json", *features.glob("data.zarr/**/zarr.json")):
+        path.unlink()
+    (features / "receipts/part-00001.json").unlink()
+
+    assert verify(results, "--deep") == 0
 
 
 # Models and orphans -------------------------------------------------------------------------------
 
 
-def test_files_of_a_model_are_checked_against_its_card(tmp_path, capsys):
-    folder = tmp_path / "results/models/words@01234567"
-    folder.mkdir(parents=True)
-    weights = folder / "model.safetensors"
-    weights.write_bytes(b"weights")
-    crc = f"{google_crc32c.value(b'weights'):08x}"
-    card = {"files": {weights.name: {"bytes": 7, "crc32c": crc}}}
-    (folder / "model.json").write_text(json.dumps(card))
-
-    assert verify(tmp_path / "results", "--deep") == 0
-    flip(weights, 0)
-    assert verify(tmp_path / "results") == 0
-    assert verify(tmp_path / "results", "--deep") == 2
-    cut(weights, 3)
-    assert verify(tmp_path / "results") == 2
-    assert f"{weights}: is missing or has another size" in capsys.readouterr().err
-
-    assert verify(tmp_path / "results", "--repair") == 0
-    assert not weights.exists()
-    assert capsys.readouterr().out.strip().endswith(str(weights))
+def card_of(model, files):
+    counted = {"train": 1}
+    return {
+        "model": model.name.partition("@")[0],
+        "task": "classify",
+        "dataset": "texts",
+        "inputs": [],
+        "settings": {},
+        "split": {},
+        "seed": 0,
+        "counts": counted,
+        "left_out": {},
+        "metrics": {},
+        "digests": {"settings": model.name.partition("@")[2], "features": {}, "samples": ""},
+        "versions": {},
+        "files": {name: {"bytes": size, "crc32c": "00000000"} for name, size in files.items()},
+        "chance": {},
+    }
 
 
 def test_orphaned_temporary_files_are_named_and_the_old_ones_removed(results, stage, capsys):

@@ -161,3 +161,82 @@ def test_damage_is_not_waited_for(pauses):
         patiently(failing([StorageError("damaged")]), 60, "work")
 
     assert pauses == []
+
+
+# Who may write -----------------------------------------------------------------------------------
+
+
+def folder_of(mode, user=1, group=2):
+    return durable.os.stat_result((0o040000 | mode, 0, 0, 1, user, group, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("mode", "user", "groups", "may"),
+    [
+        (0o755, 1, {9}, True),
+        (0o555, 1, {2}, False),
+        (0o755, 7, {2}, False),
+        (0o775, 7, {2}, True),
+        (0o2775, 7, {2, 3}, True),
+        (0o775, 7, {3}, False),
+        (0o707, 7, {2}, False),
+        (0o777, 7, {3}, True),
+        (0o000, 0, {0}, True),
+    ],
+)
+def test_owner_group_and_mode_say_who_may_write(mode, user, groups, may):
+    assert durable.may_write(folder_of(mode), user, groups) is may
+
+
+@pytest.fixture
+def another_user(monkeypatch):
+    monkeypatch.setattr(durable.os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(durable.os, "getegid", lambda: 4711)
+    monkeypatch.setattr(durable.os, "getgroups", list)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_a_folder_of_another_user_is_named_at_once(number, tmp_path, another_user, pauses):
+    def work():
+        with storing(tmp_path / "leases/part-00000"):
+            raise OSError(number, "Permission denied")
+
+    with pytest.raises(StorageError, match=f"{tmp_path} belongs to .*, mode 07.*; to share it"):
+        patiently(work, 900, "work")
+    assert pauses == []
+
+
+def test_a_folder_that_one_may_write_to_is_waited_for(tmp_path, pauses):
+    tries = []
+
+    def work():
+        tries.append(None)
+        with storing(tmp_path / "shard"):
+            if len(tries) == 1:
+                raise OSError(errno.EACCES, "Permission denied")
+        return "done"
+
+    assert patiently(work, 900, "work") == "done"
+    assert pauses == [1]
+
+
+def test_a_read_only_file_system_is_not_waited_for(tmp_path, pauses):
+    def work():
+        with storing(tmp_path / "shard"):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    with pytest.raises(StorageError, match="shard: cannot be written: Read-only file system"):
+        patiently(work, 900, "work")
+    assert pauses == []
+
+
+# Checksums ----------------------------------------------------------------------------------------
+
+
+def test_a_checksum_is_over_all_other_members_in_any_order():
+    value = durable.with_checksum({"b": 1.5, "a": [1, None, "é"]})
+
+    assert durable.is_as_written({name: value[name] for name in sorted(value)})
+    assert not durable.is_as_written(value | {"b": 1.25})
+    assert not durable.is_as_written(value | {"c": 1})
+    assert durable.is_as_written({"a": 1}), "files of earlier versions have none"

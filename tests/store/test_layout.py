@@ -1,6 +1,8 @@
+import errno
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pipeline
@@ -17,6 +19,7 @@ from sampan.store.layout import (
     Layout,
     choose,
     pin,
+    stored,
 )
 
 
@@ -214,3 +217,70 @@ def test_row_bytes_count_all_elements():
     spec = ArraySpec(("y", "x"), (3, 5), "float32")
 
     assert choose("d", {"a": spec}, 64).arrays["a"].row_bytes == np.zeros((3, 5), "f4").nbytes
+
+
+# Where there are no hard links --------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_links(monkeypatch):
+    def link(*words, **flags):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("sampan.store.layout.os.link", link)
+
+
+def test_a_layout_is_pinned_where_there_are_no_hard_links(tmp_path, no_links):
+    first, second = (choose("d", rows_of(8), 64, rows_per_shard=rows) for rows in (16, 32))
+
+    assert pin(tmp_path / "layout.json", first) == first
+    assert pin(tmp_path / "layout.json", second) == first
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["layout.json"]
+
+
+def test_of_many_at_once_without_hard_links_one_is_pinned(tmp_path, no_links):
+    wanted = [choose("d", rows_of(8), 64, rows_per_shard=2**n) for n in range(6)]
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda layout: pin(tmp_path / "layout.json", layout), wanted))
+
+    assert len({layout.rows_per_shard for layout in found}) == 1
+
+
+# Damage -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda value: value.update(arrays=[]), "there is no array valid"),
+        (lambda value: value["arrays"][0].update(name="../up"), "its name"),
+        (lambda value: value["arrays"][0].update(dims=[]), "its dimensions"),
+        (lambda value: value["arrays"][0].update(dtype="object"), "dtype object"),
+        (lambda value: value["arrays"][0].update(rows_per_chunk=0), "rows of its chunks"),
+        (lambda value: value["arrays"][0].update(rows_per_shard=32), "rows of its chunks"),
+        (lambda value: value.update(rows_per_shard=0), "rows of its chunks"),
+        (lambda value: value.pop("settings"), "settings: is missing"),
+    ],
+)
+def test_a_layout_that_is_none_is_refused_by_name(change, fault, tmp_path):
+    path = tmp_path / "layout.json"
+    pin(path, choose("d", rows_of(8), 64, rows_per_shard=16))
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+    with pytest.raises(StorageError, match=rf"layout\.json: is damaged: .*{fault}"):
+        Layout.read(path)
+
+
+def test_the_layout_of_arrays_can_be_told_from_their_metadata(tmp_path):
+    specs = rows_of(8) | {"length": ArraySpec((), (), "int32")}
+    layout = choose("d", specs, 64, rows_per_shard=16)
+    for name in layout.arrays:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "zarr.json").write_text(json.dumps(layout.metadata(name, 40)))
+
+    assert stored(tmp_path, "rows", "d") == layout
+    (tmp_path / "length/zarr.json").write_text("[]")
+    assert stored(tmp_path, "rows", "d") is None

@@ -12,7 +12,8 @@ from typing import Any
 from sampan.errors import DataError, StorageError
 from sampan.steps import job
 from sampan.store.committed import commit
-from sampan.store.durable import read_json, write_json
+from sampan.store.documents import ColumnsReceipt, Receipt
+from sampan.store.durable import read_json, with_checksum, write_json
 from sampan.store.index import IndexFolder
 
 
@@ -35,7 +36,7 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
     rows = present = invalid = 0
     reasons: set[str] = set()
     for path in receipts:
-        receipt = read_json(path)
+        receipt = read_json(path, Receipt)
         if receipt["settings"] != stage.digest:
             raise StorageError(
                 f"{path}: made with other settings; run: sampan forget {stage.variant}"
@@ -52,7 +53,9 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
             f"{int(spec['max_invalid'] * present):,}; raise it, or mend the data and run: "
             f"sampan forget {stage.variant}"
         )
-    header = {"stage": spec["stage"], "made_with": spec["made_with"]}
+    header: dict[str, Any] = {
+        name: spec[name] for name in ("stage", "above", "made_with") if name in spec
+    }
     about = commit(variant, receipts, header)
     job.log.info(
         "commit %s: %s rows, %s valid, %s absent, %s bytes",
@@ -63,9 +66,10 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
 def commit_index(spec: dict[str, Any], results: Path) -> None:
     """List the index's partitions, with the digests of their keys, labels, groups and splits."""
     folder = IndexFolder(results / spec["dataset"] / "index")
-    parts = [read_json(folder.receipt("columns", part)) for part in job.partitions(spec)]
-    write_json(
-        folder.dataset,
+    parts = [
+        read_json(folder.receipt("columns", part), ColumnsReceipt) for part in job.partitions(spec)
+    ]
+    about = with_checksum(
         {
             "format": 1,
             "dataset": spec["dataset"],
@@ -76,5 +80,6 @@ def commit_index(spec: dict[str, Any], results: Path) -> None:
             "modalities": spec["modalities"],
             "split": spec["split"],
             "parts": parts,
-        },
+        }
     )
+    write_json(folder.dataset, about)

@@ -22,7 +22,8 @@ from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
 from sampan.steps import job
 from sampan.steps.samples import Samples
-from sampan.store.durable import patiently, write_bytes, write_json
+from sampan.store.durable import patiently, with_checksum, write_bytes, write_json
+from sampan.store.parquet import read_table
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
 
@@ -74,15 +75,10 @@ def evaluate(spec: dict[str, Any], results: Path, grant: Grant) -> None:
 
 def _roles_of(samples: Samples) -> NDArray[np.object_]:
     """(sample), as training wrote them: evaluation takes no sample that training has seen."""
-    import pyarrow.parquet as pq
-
     path = samples.folder / "samples.parquet"
-    try:
-        found = pq.read_table(path, columns=["role"])["role"].to_pylist()
-    except FileNotFoundError:
-        raise StorageError(f"{path}: is missing; train the model first") from None
-    except (OSError, ValueError) as fault:
-        raise StorageError(f"{path}: cannot be read: {fault}") from fault
+    if not path.exists():
+        raise StorageError(f"{path}: is missing; train the model first")
+    found = read_table(path, {"role": "text"}, alone=True)["role"].to_pylist()
     if len(found) != samples.rows:
         raise StorageError(
             f"{samples.folder}: trained on an index of {len(found):,} rows, now there are "
@@ -156,14 +152,16 @@ def _retrieval(
 def _card(
     spec: dict[str, Any], samples: Samples, found: dict[str, Any], extra: dict[str, Any]
 ) -> dict[str, Any]:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(samples.folder / "samples.parquet", columns=["role", "reason"])
+    path = samples.folder / "samples.parquet"
+    table = read_table(path, {"role": "text", "reason": "any"}, alone=True)
     roles = np.array(table["role"].to_pylist(), object)
     reasons = [reason for reason in table["reason"].to_pylist() if reason is not None]
     names, counts = np.unique(np.array(reasons, str), return_counts=True)
-    files = ("model.safetensors", "samples.parquet", "history.json", "predictions.parquet")
-    return {
+    files = (
+        *("model.safetensors", "samples.parquet", "history.json"),
+        *("predictions.parquet", "metrics.json"),
+    )
+    card = {
         "model": samples.stage.name,
         "task": samples.settings.task,
         "dataset": samples.stage.dataset,
@@ -193,6 +191,7 @@ def _card(
         },
         **extra,
     }
+    return with_checksum(card)
 
 
 def _write_table(path: Path, columns: dict[str, Any]) -> None:

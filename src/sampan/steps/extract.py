@@ -37,6 +37,7 @@ from sampan.steps.stored_rows import Stored
 from sampan.steps.timings import WAIT, Timings
 from sampan.store import layout as layouts
 from sampan.store.committed import chosen
+from sampan.store.documents import CellsReceipt, Receipt, Rows
 from sampan.store.durable import patiently, read_json
 from sampan.store.identity import digest_lines
 from sampan.store.index import IndexFolder, IndexPart
@@ -74,7 +75,7 @@ def extract(
 ) -> Partition:
     """Make all shards of a partition that are not recorded yet, then its receipt."""
     variant = job.variant_of(results, spec["stage"])
-    upstream = read_json(_upstream_receipt(spec, results, part))
+    upstream = _upstream(spec, results, part)
     if upstream["rows"] == 0 and not variant.layout.exists():
         return _nothing(spec, variant, part, upstream, receipt, patience_seconds)
     layout = _layout(spec, variant, grant)
@@ -128,10 +129,14 @@ def _index(spec: dict[str, Any], results: Path) -> IndexFolder:
     return IndexFolder(results / job.stage_of(spec["stage"]).dataset / "index")
 
 
-def _upstream_receipt(spec: dict[str, Any], results: Path, part: int) -> Path:
+def _upstream(spec: dict[str, Any], results: Path, part: int) -> Rows:
+    """The receipt of what the rows are made from: the index's, or the modality's."""
+    found: Rows
     if is_fused(spec):
-        return _index(spec, results).receipt(modality_of(spec), part)
-    return job.variant_of(results, spec["above"]).receipt(part)
+        found = read_json(_index(spec, results).receipt(modality_of(spec), part), CellsReceipt)
+    else:
+        found = read_json(job.variant_of(results, spec["above"]).receipt(part), Receipt)
+    return found
 
 
 def _as_decoded(spec: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +152,7 @@ def _nothing(
     spec: dict[str, Any],
     variant: Variant,
     part: int,
-    upstream: dict[str, Any],
+    upstream: Rows,
     receipt: Path,
     patience_seconds: float,
 ) -> Partition:
@@ -168,12 +173,19 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
     stage = job.stage_of(spec["stage"])
     name = stage.name.partition(".")[2]
     if variant.layout.exists():
-        dimensions = Layout.from_json(read_json(variant.layout)).arrays[name].spec.shape[0]
+        dimensions = _dimensions(variant.layout, name)
     else:
         _check_memory(spec, variant, grant)
         dimensions = loaded(_as_decoded(spec), "cpu").dimensions
         forget_loaded()  # the workers load their own
     return layouts.pin(variant.layout, choose_layout(spec, dimensions))
+
+
+def _dimensions(layout: Path, name: str) -> int:
+    arrays = Layout.read(layout).arrays
+    if name not in arrays or len(arrays[name].spec.shape) != 1:
+        raise StorageError(f"{layout}: is damaged: no embeddings of {name}")
+    return arrays[name].spec.shape[0]
 
 
 def choose_layout(spec: dict[str, Any], dimensions: int) -> Layout:
@@ -205,7 +217,7 @@ def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
 
 
 def _keys(
-    spec: dict[str, Any], partition: Partition, results: Path, upstream: dict[str, Any]
+    spec: dict[str, Any], partition: Partition, results: Path, upstream: Rows
 ) -> tuple[dict[int, str], list[int]]:
     """
     What each shard is made of: the settings, its rows, and the upstream shards that hold them, or
@@ -218,8 +230,9 @@ def _keys(
             for shard in partition.shards
         }, []
     source = job.variant_of(results, spec["above"])
-    source_layout = Layout.from_json(read_json(source.layout))
-    records, faults = chosen(source, source_layout, upstream)
+    source_layout = Layout.read(source.layout)
+    receipt = source.receipt(upstream["part"])
+    records, faults = chosen(source, source_layout, read_json(receipt, Receipt))
     if faults:
         raise StorageError([*faults, "run: sampan verify --repair"])
     by_shard = {record.shard: record for record in records}
@@ -249,7 +262,7 @@ def _invalid_above(spec: dict[str, Any]) -> str:
 def extract_shard(task: ShardTask) -> Made:
     """Encode, write, publish one shard; returns its record, which the caller appends."""
     variant = job.variant_of(Path(task.results), task.spec["stage"])
-    layout = Layout.from_json(read_json(variant.layout))
+    layout = Layout.read(variant.layout)
     done = recorded(variant, layout, task.shard, task.key)
     if done is not None:
         return Made(done)

@@ -5,6 +5,7 @@ What was committed stays visible meanwhile; the shards are replaced one by one.
 """
 
 import argparse
+import contextlib
 import shlex
 import shutil
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 from sampan.errors import ConfigError
 from sampan.store import ledger
 from sampan.store.catalogue import Entry, datasets, entries, models
-from sampan.store.durable import read_json
+from sampan.store.documents import Rows
+from sampan.store.durable import read_json, storing
 from sampan.store.layout import Layout
 
 
@@ -56,25 +58,31 @@ def forget(entry: Entry, part: int | None) -> list[Path]:
     """
     variant = entry.variant
     if entry.stage == "models":
-        shutil.rmtree(variant.path / "checkpoints", ignore_errors=True)
+        with storing(variant.path), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(variant.path / "checkpoints")
         names = ("model.safetensors", "model.json", "metrics.json")
         outputs = [variant.path / name for name in names]
         for path in outputs:
-            path.unlink(missing_ok=True)
+            _remove(path)
         return outputs
     receipts = sorted((variant.path / "receipts").glob("part-*.json"))
     if part is not None:
         receipts = [path for path in receipts if path == variant.receipt(part)]
         if not receipts:
             raise ConfigError(f"{variant.path}: has no partition {part}")
-        about = read_json(receipts[0])
+        about = read_json(receipts[0], Rows)
         if about["rows"]:
-            layout = Layout.from_json(read_json(variant.layout))
+            layout = Layout.read(variant.layout)
             shards = layout.shards(about["first"], about["rows"])
             ledger.forget(variant.ledger, shards, layout.rows_per_shard)
     else:
         for file in ledger.files(variant.ledger):
-            file.path.unlink()
+            _remove(file.path)
     for path in receipts:
-        path.unlink()
+        _remove(path)
     return receipts
+
+
+def _remove(path: Path) -> None:
+    with storing(path):
+        path.unlink(missing_ok=True)

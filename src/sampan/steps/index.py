@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -20,7 +20,8 @@ from sampan.plugins import Cells, Source
 from sampan.sources.values import cell_of, label_of
 from sampan.steps import job
 from sampan.steps.folded import Folded
-from sampan.store.durable import fsync_folder, patiently, read_json, write_json
+from sampan.store.documents import PartPlan, PlanPiece
+from sampan.store.durable import fsync_folder, patiently, storing, write_json
 from sampan.store.identity import content_hash, digest_lines, joined, key_hash
 from sampan.store.index import BYTES_SUFFIX, GROUP_BYTES, ROWS_PER_GROUP, IndexFolder
 
@@ -46,7 +47,7 @@ def index_part(
     patience_seconds: float = job.PATIENCE_SECONDS,
 ) -> None:
     """Write one partition's Parquet file, a row group at a time, and its receipts."""
-    plan = read_json(folder.plan(part, len(job.partitions(spec))))[f"{part:05d}"]
+    plan = folder.plan_of(part, len(job.partitions(spec)))
     what = f"index {spec['dataset']} part {part}"
     kinds: dict[str, set[type]] = {name: set() for name in spec["modalities"]}
     while True:
@@ -76,7 +77,7 @@ class _KindFound(Exception):
 
 
 def _write_part(
-    path: Path, spec: dict[str, Any], plan: dict[str, Any], kinds: dict[str, set[type]]
+    path: Path, spec: dict[str, Any], plan: PartPlan, kinds: dict[str, set[type]]
 ) -> tuple[dict[str, str], Folded]:
     """
     The Parquet file, for cells of these `kinds`; returns a digest for each column, and what labels
@@ -102,12 +103,8 @@ def _write_part(
         for rows in _groups(spec, plan, numbers, folded):
             writer.write_table(pa.table(_by_kind(rows, kinds), schema), ROWS_PER_GROUP)
             hashes += b"".join(map(key_hash, rows["key"]))
-            for name in ("reason", *spec["columns"]):
-                digests[name].append(digest_lines(map(_shown, rows[name])))
-            row_versions = [versions[number] for number in rows["root"]]
-            for name in spec["modalities"]:
-                lines = map(cell_line, row_versions, rows[name], rows["reason"])
-                digests[name].append(digest_lines(lines))
+            for name, digest in group_digests(rows, versions, spec).items():
+                digests[name].append(digest)
         if joined(memoryview(hashes)) != plan["keys"]:
             raise DataError(
                 f"datasets.{spec['dataset']}: rows {plan['first']:,} to "
@@ -115,6 +112,18 @@ def _write_part(
                 "a source changed meanwhile: run make update"
             )
     return {name: digest_lines(lines) for name, lines in digests.items()}, folded
+
+
+def group_digests(rows: Rows, versions: list[int], names: Mapping[str, Any]) -> dict[str, str]:
+    """
+    A digest for each of the `columns` and `modalities` of a group of rows; `versions` are those of
+    the roots. A column's digest is that over its groups' digests.
+    """
+    found = {name: digest_lines(map(_shown, rows[name])) for name in ("reason", *names["columns"])}
+    row_versions = [versions[number] for number in rows["root"]]
+    for name in names["modalities"]:
+        found[name] = digest_lines(map(cell_line, row_versions, rows[name], rows["reason"]))
+    return found
 
 
 def _columns(name: str, kinds: set[type]) -> list[tuple[str, Any]]:
@@ -143,7 +152,7 @@ def _by_kind(rows: Rows, kinds: dict[str, set[type]]) -> Rows:
     return found
 
 
-def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, Any]], list[int]]:
+def _roots(spec: dict[str, Any], plan: PartPlan) -> tuple[list[dict[str, Any]], list[int]]:
     """The folders that cells are relative to, with their source's version; and each piece's."""
     roots: list[dict[str, Any]] = []
     numbers = []
@@ -157,14 +166,14 @@ def _roots(spec: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, A
     return roots, numbers
 
 
-def _source(spec: dict[str, Any], piece: dict[str, Any]) -> Source:
+def _source(spec: dict[str, Any], piece: PlanPiece) -> Source:
     where = f"datasets.{spec['dataset']}.source.{piece['source']}"
     found: Source = plugins.make("sources", piece["settings"], where)
     return found
 
 
 def _groups(
-    spec: dict[str, Any], plan: dict[str, Any], numbers: list[int], folded: Folded
+    spec: dict[str, Any], plan: PartPlan, numbers: list[int], folded: Folded
 ) -> Iterator[Rows]:
     """The partition's rows, in groups of as many as the index keeps together."""
     refused = {int(row) - plan["first"]: why for row, why in plan["refused"].items()}
@@ -214,7 +223,7 @@ def converted(
     return found
 
 
-def _read(spec: dict[str, Any], piece: dict[str, Any], columns: tuple[str, ...]) -> Iterator[Cells]:
+def _read(spec: dict[str, Any], piece: PlanPiece, columns: tuple[str, ...]) -> Iterator[Cells]:
     """The rows of one piece of a source."""
     skip, left = piece["skip"], piece["rows"]
     source = _source(spec, piece)
@@ -246,10 +255,12 @@ def _shown(value: str | None) -> str:
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that is there whole and durable when the block ends well, and otherwise not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        opened = temporary.open("wb")
     try:
-        with temporary.open("wb") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

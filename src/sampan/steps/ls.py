@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sampan.store.catalogue import Entry, datasets, entries, models, size_of
+from sampan.store.documents import Summary
 from sampan.store.durable import read_json
 
 HEADER = ("dataset", "variant", "rows", "valid", "size", "date", "made with")
@@ -38,7 +39,7 @@ def table(results: Path) -> Iterator[tuple[str, ...]]:
             yield _stage_row(entry)
     for entry in models(results):
         card = entry.variant.path / "model.json"
-        about = read_json(card) if card.exists() else None
+        about = read_json(card, Summary) if card.exists() else None
         counts = about["counts"] if about else {}
         yield (
             "models",

@@ -21,6 +21,7 @@ from sampan.steps.limits import cpu_seconds_at_most
 from sampan.steps.shards import Made, ShardTask, check_invalid, make_shards, settle
 from sampan.steps.timings import WAIT, Timings
 from sampan.store import layout as layouts
+from sampan.store.documents import CellsReceipt
 from sampan.store.durable import patiently, read_json
 from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
@@ -57,7 +58,7 @@ def preprocess(
     stage = job.stage_of(spec["stage"])
     variant = job.variant_of(results, spec["stage"])
     index = IndexFolder(results / stage.dataset / "index")
-    above = read_json(index.receipt(stage.name, part))
+    above = read_json(index.receipt(stage.name, part), CellsReceipt)
     plugin: Modality = plugins.make("modalities", spec["modality"], stage.name)
     layout = layouts.pin(variant.layout, choose_layout(spec, plugin))
     partition = Partition(variant, layout, part, above["first"], above["rows"], above["keys"])
@@ -116,7 +117,7 @@ def choose_layout(spec: dict[str, Any], plugin: Modality) -> Layout:
 def preprocess_shard(task: ShardTask) -> Made:
     """Decode, write, publish one shard; returns its record, which the caller appends."""
     variant = job.variant_of(Path(task.results), task.spec["stage"])
-    layout = Layout.from_json(read_json(variant.layout))
+    layout = Layout.read(variant.layout)
     done = recorded(variant, layout, task.shard, task.key)
     if done is not None:
         return Made(done)

@@ -23,8 +23,9 @@ from sampan.steps import job
 from sampan.steps.duplicates import duplicates
 from sampan.steps.row_hashes import RowHashes
 from sampan.steps.source_files import FileScan, scan_files, why_empty
-from sampan.store.durable import read_json, write_json
-from sampan.store.index import IndexFolder
+from sampan.store.documents import ScannedPart, ScanState
+from sampan.store.durable import read_json, storing, with_checksum, write_json
+from sampan.store.index import Index, IndexFolder
 from sampan.terminal import shortened
 
 SHOWN = 10
@@ -71,7 +72,8 @@ def scan(
     """Write a plan for each partition that `capacity` allows, and the state for the next scan."""
     temporary = folder.path / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    with storing(temporary):
+        temporary.mkdir(parents=True)
     try:
         files = scan_files(spec, temporary, grant, patience_seconds)
         hashes = RowHashes([(found.task.hashes, found.rows) for found in files])
@@ -112,9 +114,7 @@ def capacity_fault(spec: dict[str, Any], rows: int) -> str | None:
 def _check_unmoved(
     spec: dict[str, Any], folder: IndexFolder, hashes: RowHashes, results: Path
 ) -> None:
-    if not folder.state.exists():
-        return
-    before = read_json(folder.state)
+    before = _before(folder)
     for part in before["parts"]:
         first, stop = part["first"], part["stop"]
         if stop > hashes.rows or hashes.keys_digest(first, stop) != part["keys"]:
@@ -124,6 +124,21 @@ def _check_unmoved(
                 "data in a new entry at the end of `source`; or, to number all rows anew and "
                 f"compute again what moved, run: {_renumber(spec, results)}"
             )
+
+
+def _before(folder: IndexFolder) -> ScanState:
+    """What the last scan found; where that is lost, what was committed of it."""
+    if folder.state.exists():
+        return read_json(folder.state, ScanState)
+    if not folder.dataset.exists():
+        return ScanState(rows=0, parts=[])
+    about = Index(folder).about
+    parts = [
+        ScannedPart(first=part["first"], stop=part["first"] + part["rows"], keys=part["keys"])
+        for part in about["parts"]
+        if part["rows"]
+    ]
+    return ScanState(rows=about["rows"], parts=parts)
 
 
 def _renumber(spec: dict[str, Any], results: Path) -> str:
@@ -214,7 +229,7 @@ def _write(
             if first < stop:
                 parts.append({"first": first, "stop": stop, "keys": keys})
         write_json(path, plans)
-    write_json(folder.state, {"rows": rows, "parts": parts})
+    write_json(folder.state, with_checksum({"rows": rows, "parts": parts}))
     job.log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",
         spec["dataset"], f"{rows:,}", len(files), len(parts), len(partitions),

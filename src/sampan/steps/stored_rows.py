@@ -10,7 +10,6 @@ from sampan.steps.ahead import Ahead
 from sampan.steps.decoding import Block
 from sampan.steps.shards import ShardTask
 from sampan.steps.timings import Timings
-from sampan.store.durable import read_json
 from sampan.store.layout import Layout
 from sampan.store.read import Reader
 
@@ -25,7 +24,7 @@ class Stored:
 
     def __init__(self, task: ShardTask, timings: Timings) -> None:
         source = job.variant_of(Path(task.results), task.spec["above"])
-        layout = Layout.from_json(read_json(source.layout))
+        layout = Layout.read(source.layout)
         self._task, self._timings = task, timings
         self._readers = {
             array: Reader(source.data / name, layout.arrays[name])

@@ -1,6 +1,7 @@
 """Commit a stage, and read what was committed."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import StorageError
-from sampan.store.durable import read_json, write_json
+from sampan.store.documents import PartOfStage, Receipt, StageDataset
+from sampan.store.durable import read_json, with_checksum, write_json
+from sampan.store.index import fault_of_parts
 from sampan.store.layout import GROUP_METADATA, Layout
 from sampan.store.ledger import Listing, Record
+from sampan.store.parquet import read_table
 from sampan.store.partition import shards_digest
 from sampan.store.read import Reader
 from sampan.store.variant import Variant, damage
 
 FORMAT = 1
-IN_DATASET = (
-    *("part", "first", "rows", "valid", "keys", "digest"),
-    *("reasons", "notes", "valid_files"),
-)
+FAULTS_NAMED = 20
+"""Of a partition's shards; after a disaster there may be thousands."""
+IN_DATASET = (*("part", "first", "rows", "valid", "keys", "digest", "valid_files"),)
 
 
 def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> dict[str, Any]:
@@ -32,44 +35,66 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
     there with its size, and the records must add up to the receipt's digest; else `StorageError`,
     and readers go on seeing what was committed before.
     """
-    layout = Layout.from_json(read_json(variant.layout))
+    layout = Layout.read(variant.layout)
     listing = Listing(variant.ledger)
-    parts: list[dict[str, Any]] = []
+    parts: list[Receipt] = []
     faults: list[str] = []
     rows = total = 0
     for path in receipts:
-        receipt = read_json(path)
+        receipt = read_json(path, Receipt)
         if receipt["rows"] and receipt["first"] != rows:
             faults.append(f"{path}: begins at row {receipt['first']:,}; expected: row {rows:,}")
         rows += receipt["rows"]
         records, wrong = chosen(variant, layout, receipt, listing)
         faults += wrong
-        parts.append({name: receipt[name] for name in IN_DATASET})
-        parts[-1] |= {"absent": receipt["absent"]} if receipt.get("absent") else {}
-        files = [file for record in records for file in record.files.values()]
-        total += sum(file["bytes"] for file in (*files, *receipt["valid_files"].values()))
+        parts.append(receipt)
+        total += bytes_of(receipt, records)
     if faults:
         raise StorageError(faults)
-    value = header | {
-        "format": FORMAT,
-        "rows": rows,
-        "valid": sum(part["valid"] for part in parts),
-        "absent": sum(part.get("absent", 0) for part in parts),
-        "bytes": total,
-        "reasons": _sum(part.pop("reasons") for part in parts),
-        "notes": _sum(part.pop("notes") for part in parts),
-        "parts": parts,
-        "layout": layout.as_json(),
-    }
-    write_json(variant.data / "zarr.json", GROUP_METADATA)
-    for name in layout.arrays:
-        write_json(variant.data / name / "zarr.json", layout.metadata(name, rows))
+    value = with_checksum(header | described(layout, parts, total))
+    for path, metadata in zarr_metadata(variant, layout, rows).items():
+        write_json(path, metadata)
     write_json(variant.dataset, value)
     return value
 
 
+def bytes_of(receipt: PartOfStage, records: Iterable[Record]) -> int:
+    """Size of a partition's files."""
+    files = [file for record in records for file in record.files.values()]
+    return sum(file["bytes"] for file in (*files, *receipt["valid_files"].values()))
+
+
+def described(layout: Layout, receipts: Sequence[Receipt], total: int) -> dict[str, Any]:
+    """What `dataset.json` says of a stage with these receipts and so many bytes, but its header."""
+    return {
+        "format": FORMAT,
+        "rows": sum(receipt["rows"] for receipt in receipts),
+        "valid": sum(receipt["valid"] for receipt in receipts),
+        "absent": sum(receipt.get("absent", 0) for receipt in receipts),
+        "bytes": total,
+        "reasons": _sum(receipt["reasons"] for receipt in receipts),
+        "notes": _sum(receipt["notes"] for receipt in receipts),
+        "parts": [part_of(receipt) for receipt in receipts],
+        "layout": layout.as_json(),
+    }
+
+
+def part_of(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """What `dataset.json` keeps of a receipt."""
+    about = {name: receipt[name] for name in IN_DATASET}
+    return about | ({"absent": receipt["absent"]} if receipt.get("absent") else {})
+
+
+def zarr_metadata(variant: Variant, layout: Layout, rows: int) -> dict[Path, dict[str, Any]]:
+    """What other Zarr readers need: each `zarr.json` with its content."""
+    found: dict[Path, dict[str, Any]] = {variant.data / "zarr.json": GROUP_METADATA}
+    for name in layout.arrays:
+        found[variant.data / name / "zarr.json"] = layout.metadata(name, rows)
+    return found
+
+
 def chosen(
-    variant: Variant, layout: Layout, receipt: dict[str, Any], listing: Listing | None = None
+    variant: Variant, layout: Layout, receipt: PartOfStage, listing: Listing | None = None
 ) -> tuple[list[Record], list[str]]:
     """
     The records that a receipt stands for, and what is wrong with them or their files' sizes.
@@ -81,6 +106,8 @@ def chosen(
     records: list[Record] = []
     faults: list[str] = []
     for shard in layout.shards(first, rows):
+        if len(faults) == FAULTS_NAMED:
+            break
         if shard not in found:
             faults.append(f"{variant.path}: shard {shard} has no record in the ledger")
             continue
@@ -111,12 +138,14 @@ class Committed:
     variant: Variant
 
     @cached_property
-    def about(self) -> dict[str, Any]:
-        found: dict[str, Any] = read_json(self.variant.dataset)
-        if found.get("format") != FORMAT:
-            raise StorageError(
-                f"{self.variant.dataset}: format {found.get('format')}; this sampan reads {FORMAT}"
-            )
+    def about(self) -> StageDataset:
+        path = self.variant.dataset
+        form: dict[str, Any] = read_json(path, dict[str, Any])
+        if type(form.get("format")) is int and form["format"] != FORMAT:
+            raise StorageError(f"{path}: format {form['format']}; this sampan reads {FORMAT}")
+        found: StageDataset = read_json(path, StageDataset)
+        if wrong := fault_of_parts(found["rows"], found["parts"]):
+            raise StorageError(f"{path}: is damaged: {wrong}")
         return found
 
     @property
@@ -125,7 +154,10 @@ class Committed:
 
     @cached_property
     def layout(self) -> Layout:
-        return Layout.from_json(self.about["layout"])
+        try:
+            return Layout.from_json(self.about["layout"])
+        except StorageError as fault:
+            raise StorageError(f"{self.variant.dataset}: {fault.faults[0]}") from None
 
     def reader(self, array: str | None = None) -> Reader:
         """The main array's reader, or that of another array of the stage."""
@@ -150,12 +182,8 @@ class Committed:
 
     def _quarantined(self, part: int) -> NDArray[np.int64]:
         """Rows of a partition's quarantine; `StorageError` where it cannot be read."""
-        import pyarrow.parquet as pq
-
         path = self.variant.quarantine(part)
-        try:
-            return np.asarray(pq.read_table(path, columns=["row"])["row"].to_numpy(), np.int64)
-        except FileNotFoundError:
+        if not path.exists():
             return np.zeros(0, np.int64)
-        except (OSError, ValueError) as fault:
-            raise StorageError(f"{path}: cannot be read: {fault}") from fault
+        table = read_table(path, {"row": "int"}, alone=True)
+        return np.asarray(table["row"].to_numpy(), np.int64)

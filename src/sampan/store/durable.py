@@ -2,16 +2,22 @@
 
 import contextlib
 import errno
+import grp
 import json
 import logging
 import os
+import pwd
 import secrets
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
+
+import google_crc32c
 
 from sampan.errors import StorageError
+from sampan.store.shape import check_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,13 +47,63 @@ PASSING = frozenset(
 """What storage says when it, not the data, is in trouble."""
 
 
+LASTING = frozenset({errno.EROFS})
+"""What no waiting mends, and the user can."""
+
+
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system into a `StorageError` that names `path`."""
+    """
+    Turn an error of the operating system into a `StorageError` that names `path`.
+
+    One that owner and mode of the folder explain has no cause, so that nobody waits for its end.
+    """
     try:
         yield
     except OSError as fault:
+        if fault.errno in (errno.EACCES, errno.EPERM) and (why := refusal(path)):
+            raise StorageError(f"{path}: cannot be written: {why}") from None
         raise StorageError(f"{path}: cannot be written: {fault.strerror or fault}") from fault
+
+
+def refusal(path: Path) -> str | None:
+    """
+    Why this user may not write a file or folder, where the nearest folder's owner and mode say it.
+
+    None where they do not: then storage is in trouble, such as a ticket that has run out.
+    """
+    for place in (path, *path.parents):
+        try:
+            about = place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return None
+        if not stat.S_ISDIR(about.st_mode):
+            continue
+        if may_write(about, os.geteuid(), {os.getegid(), *os.getgroups()}):
+            return None
+        owner, group = _name(pwd.getpwuid, about.st_uid), _name(grp.getgrgid, about.st_gid)
+        return (
+            f"{place} belongs to {owner}, group {group}, mode {stat.S_IMODE(about.st_mode):04o}; "
+            "to share it, its owner gives the group the right to write: see "
+            '"Share a results folder" in docs/how-to/look-after-results.md'
+        )
+    return None
+
+
+def may_write(about: os.stat_result, user: int, groups: Collection[int]) -> bool:
+    """Whether a folder's owner, group and mode let a user make files in it."""
+    if user == 0:
+        return True
+    shift = 6 if about.st_uid == user else 3 if about.st_gid in groups else 0
+    return (about.st_mode >> shift) & 0o3 == 0o3
+
+
+def _name(of: Callable[[int], Any], number: int) -> str:
+    with contextlib.suppress(KeyError):
+        return str(of(number)[0])
+    return str(number)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -89,18 +145,46 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, f"{text}\n".encode())
 
 
-def read_json(path: Path) -> Any:
+CHECKSUM = "crc32c"
+
+
+def with_checksum(value: dict[str, Any]) -> dict[str, Any]:
+    """With a member more, the CRC-32C of all others: of files for which no other file vouches."""
+    return value | {CHECKSUM: _sum_of(value)}
+
+
+def is_as_written(value: Mapping[str, Any]) -> bool:
+    """Whether the content is what the checksum was made of, where there is one."""
+    return CHECKSUM not in value or value[CHECKSUM] == _sum_of(value)
+
+
+def _sum_of(value: Mapping[str, Any]) -> str:
+    rest = {name: item for name, item in value.items() if name != CHECKSUM}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return f"{google_crc32c.value(text.encode()):08x}"
+
+
+@overload
+def read_json(path: Path) -> Any: ...
+@overload
+def read_json(path: Path, shape: type[T]) -> T: ...
+def read_json(path: Path, shape: Any = object) -> Any:
     """
-    The content of a JSON file that sampan wrote; `StorageError` where it is damaged or missing.
+    The content of a JSON file that sampan wrote, of the `shape` that it is to have.
+
+    `StorageError` where it is missing, damaged or of another shape.
     """
     try:
-        return json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise StorageError(f"{path}: is missing") from None
     except OSError as fault:
         raise StorageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise StorageError(f"{path}: is damaged: {fault}") from fault
+    if wrong := check_of(shape)(value):
+        raise StorageError(f"{path}: is damaged: {wrong if ':' in wrong else f'it {wrong}'}")
+    return value
 
 
 def patiently(work: Callable[[], T], patience_seconds: float, what: str) -> T:

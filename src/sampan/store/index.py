@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from sampan.errors import StorageError
 from sampan.plan import plan_file
+from sampan.store.documents import IndexDataset, PartAbout, PartPlan, PlanFile, Rows
 from sampan.store.durable import read_json
+from sampan.store.shape import check_of
 
 ROWS_PER_GROUP = 8192
 GROUP_BYTES = 2**24
@@ -38,6 +40,15 @@ class IndexFolder:
     def plan(self, part: int, partitions: int) -> Path:
         """What the scan found of a partition, and of those that share its file."""
         return self.path / "plan" / plan_file(part, partitions)
+
+    def plan_of(self, part: int, partitions: int) -> PartPlan:
+        """A partition's plan; `StorageError` where it is missing or damaged."""
+        path = self.plan(part, partitions)
+        plans: dict[str, PartPlan] = read_json(path, PlanFile)
+        found = plans.get(f"{part:05d}")
+        if found is None or found["rows"] != sum(piece["rows"] for piece in found["pieces"]):
+            raise StorageError(f"{path}: is damaged: it has no plan of partition {part}")
+        return found
 
     def receipt(self, name: str, part: int) -> Path:
         """A modality's receipt, or that of the other `columns`."""
@@ -64,17 +75,17 @@ class IndexPart:
     def __init__(self, path: Path, rows: int | None = None) -> None:
         import pyarrow.parquet as pq
 
-        self._path = path
+        self.path = path
         try:
             self._file = pq.ParquetFile(path)
         except (OSError, ValueError) as fault:
             raise StorageError(f"{path}: cannot be read: {fault}") from fault
-        about = json.loads(self._file.schema_arrow.metadata[b"sampan"])
+        about = self._about()
         self.first: int = about["first"]
-        stored = self._file.metadata.num_rows
-        self.rows: int = stored if rows is None else rows
-        if self.rows > stored:
-            raise StorageError(f"{path}: holds {stored:,} rows; {rows:,} are committed")
+        self.stored: int = self._file.metadata.num_rows
+        self.rows: int = self.stored if rows is None else rows
+        if self.rows > self.stored:
+            raise StorageError(f"{path}: holds {self.stored:,} rows; {rows:,} are committed")
         self.roots = [Path(root["path"]) for root in about["roots"]]
         self.versions: list[int] = [root["version"] for root in about["roots"]]
         self.allow: list[list[str]] = [root.get("allow", []) for root in about["roots"]]
@@ -84,6 +95,17 @@ class IndexPart:
             for i in range(self._file.metadata.num_row_groups)
         )
         self._starts = [0, *accumulate(sizes)]
+
+    def _about(self) -> PartAbout:
+        try:
+            value = json.loads((self._file.schema_arrow.metadata or {})[b"sampan"])
+        except (KeyError, ValueError, RecursionError):
+            value = None
+        wrong = check_of(PartAbout)(value)
+        if wrong or "key" not in self._file.schema_arrow.names:
+            raise StorageError(f"{self.path}: is damaged: no part of an index: {wrong or 'keys'}")
+        found: PartAbout = value
+        return found
 
     @property
     def columns(self) -> list[str]:
@@ -130,7 +152,7 @@ class IndexPart:
                 group, columns=[*columns, *(name + BYTES_SUFFIX for name in beside)]
             )
         except (OSError, ValueError) as fault:
-            raise StorageError(f"{self._path}: cannot be read: {fault}") from fault
+            raise StorageError(f"{self.path}: cannot be read: {fault}") from fault
         piece = table.slice(start - self._starts[group], len(rows))
         found = {name: piece.column(name).to_pylist() for name in columns}
         for name in beside:
@@ -171,6 +193,18 @@ class IndexColumn(Sequence[Any]):
         return values[i - self._starts[group]]
 
 
+def fault_of_parts(rows: int, parts: Sequence[Rows]) -> str | None:
+    """What is wrong with a list of partitions that is to hold all rows, one after the other."""
+    if [part["part"] for part in parts] != list(range(len(parts))):
+        return "parts: are not in order"
+    stop = 0
+    for part in parts:
+        if part["rows"] and part["first"] != stop:
+            return f"part {part['part']}: begins at row {part['first']:,}, not {stop:,}"
+        stop += part["rows"]
+    return None if stop == rows else f"rows: {rows:,}; its parts hold {stop:,}"
+
+
 @dataclass(frozen=True)
 class Index:
     """A committed index."""
@@ -178,8 +212,11 @@ class Index:
     folder: IndexFolder
 
     @cached_property
-    def about(self) -> dict[str, Any]:
-        found: dict[str, Any] = read_json(self.folder.dataset)
+    def about(self) -> IndexDataset:
+        path = self.folder.dataset
+        found: IndexDataset = read_json(path, IndexDataset)
+        if wrong := fault_of_parts(found["rows"], found["parts"]):
+            raise StorageError(f"{path}: is damaged: {wrong}")
         return found
 
     @property

@@ -1,6 +1,9 @@
 """How a stage's arrays are cut into chunks and shards, and their Zarr v3 metadata."""
 
+import contextlib
+import errno
 import os
+import re
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +13,9 @@ import numpy as np
 
 from sampan.errors import ConfigError, StorageError
 from sampan.plugins import ArraySpec
+from sampan.store.documents import LayoutFile, ZarrArray
 from sampan.store.durable import fsync_folder, read_json, storing, write_json
+from sampan.store.lease import Lease
 
 MIB = 2**20
 CHUNK_BYTES = 1 * MIB
@@ -19,6 +24,10 @@ LARGEST_SHARD_BYTES = 1024 * MIB
 SHARDS_PER_PART = 64
 FILES_PER_FOLDER = 20_000
 FEWEST_ROWS = 64
+NO_LINKS = frozenset(
+    {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+)
+"""What a file system says that has no hard links, such as exFAT and some of FUSE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +46,11 @@ class ArrayLayout:
     def chunks_per_shard(self) -> int:
         return self.rows_per_shard // self.rows_per_chunk
 
+    def file_bytes(self, rows: int) -> int:
+        """Size of a shard's file that holds so many rows: whole chunks, then their index."""
+        chunks = -(-rows // self.rows_per_chunk)
+        return chunks * self.rows_per_chunk * self.row_bytes + 16 * self.chunks_per_shard + 4
+
     @property
     def fill(self) -> Any:
         return np.nan if np.dtype(self.spec.dtype).kind == "f" else 0
@@ -45,7 +59,7 @@ class ArrayLayout:
         """The chunk key of a shard: all shards lie flat in the array's folder."""
         return ".".join(["c", str(shard), *["0"] * len(self.spec.shape)])
 
-    def metadata(self, rows: int) -> dict[str, Any]:
+    def metadata(self, rows: int | None) -> dict[str, Any]:
         """`zarr.json` for `rows` samples (Zarr v3 core, sharding codec 1.0, index at the end)."""
         raw: dict[str, Any] = {"name": "bytes"}
         if np.dtype(self.spec.dtype).itemsize > 1:
@@ -81,6 +95,8 @@ class ArrayLayout:
         }
 
 
+_NAME = re.compile(r"[^/.\0][^/\0]*")
+
 GROUP_METADATA = {"zarr_format": 3, "node_type": "group", "attributes": {}}
 
 
@@ -102,7 +118,7 @@ class Layout:
         size = self.rows_per_shard
         return range(first // size, -(-(first + rows) // size)) if rows else range(0)
 
-    def metadata(self, name: str, rows: int) -> dict[str, Any]:
+    def metadata(self, name: str, rows: int | None) -> dict[str, Any]:
         """
         An array's `zarr.json`. Dimensions of those beside the main one bear their array's name,
         since within a group a dimension has one size.
@@ -116,13 +132,15 @@ class Layout:
         return asdict(self) | {
             "arrays": [
                 {"name": name, **array.spec._asdict()}
+                | {"dims": list(array.spec.dims), "shape": list(array.spec.shape)}
                 | {"rows_per_chunk": array.rows_per_chunk, "rows_per_shard": array.rows_per_shard}
                 for name, array in self.arrays.items()
             ]
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Layout":
+    def from_json(cls, value: LayoutFile) -> "Layout":
+        """`StorageError` where its numbers make no layout."""
         arrays = {
             array["name"]: ArrayLayout(
                 spec=ArraySpec(tuple(array["dims"]), tuple(array["shape"]), array["dtype"]),
@@ -131,12 +149,47 @@ class Layout:
             )
             for array in value["arrays"]
         }
-        return cls(
+        found = cls(
             settings=value["settings"],
             rows_per_part=value["rows_per_part"],
             rows_per_shard=value["rows_per_shard"],
             arrays=arrays,
         )
+        if wrong := found._fault():
+            raise StorageError(f"is damaged: {wrong}")
+        return found
+
+    @classmethod
+    def read(cls, path: Path) -> "Layout":
+        """The `layout.json` of a variant."""
+        value: LayoutFile = read_json(path, LayoutFile)
+        try:
+            return cls.from_json(value)
+        except StorageError as fault:
+            raise StorageError(f"{path}: {fault.faults[0]}") from None
+
+    def _fault(self) -> str | None:
+        if "valid" not in self.arrays or len(self.arrays) < 2:
+            return "there is no array valid, or none beside it"
+        for name, array in self.arrays.items():
+            if not _NAME.fullmatch(name) or len(array.spec.dims) != len(array.spec.shape):
+                return f"array {name}: its name or its dimensions"
+            if not _is_number(array.spec.dtype):
+                return f"array {name}: dtype {array.spec.dtype}"
+            size = self.rows_per_part if name == "valid" else self.rows_per_shard
+            chunk = array.rows_per_chunk
+            if not 0 < chunk <= size or size % chunk or array.rows_per_shard != size:
+                return f"array {name}: rows of its chunks and shards"
+        if self.rows_per_part % self.rows_per_shard:
+            return f"rows_per_shard: {self.rows_per_shard} does not divide rows_per_part"
+        return None
+
+
+def _is_number(dtype: str) -> bool:
+    try:
+        return np.dtype(dtype).kind in "biufc"
+    except TypeError:
+        return False
 
 
 def choose(
@@ -209,28 +262,97 @@ def pin(path: Path, wanted: Layout) -> Layout:
 
     A later `rows_per_job` may differ, if its partitions still fall on the boundaries of shards and
     of the parts of `valid`. `ConfigError` where they do not, `StorageError` where the folder is
-    another variant's.
+    another variant's, or its arrays were committed with another layout.
     """
     if not path.exists():
         candidate = path.with_name(f".layout.{secrets.token_hex(4)}.partial")
         write_json(candidate, wanted.as_json())
         with storing(path):
             try:
-                os.link(candidate, path)
+                _put(candidate, path)
                 fsync_folder(path.parent)
-            except FileExistsError:
-                pass
             finally:
                 candidate.unlink(missing_ok=True)
-    pinned = Layout.from_json(read_json(path))
+    pinned = Layout.read(path)
     if pinned.settings != wanted.settings:
         raise StorageError(
             f"{path.parent}: made with the settings {pinned.settings[:16]}, "
             f"not {wanted.settings[:16]}; move the folder away"
+        )
+    if _specs(pinned) != _specs(wanted):
+        raise StorageError(
+            f"{path}: is damaged: its arrays are not those of its settings; run: "
+            "sampan verify --repair"
         )
     if wanted.rows_per_part % pinned.rows_per_part:
         raise ConfigError(
             f"{path.parent}: stored in parts of {pinned.rows_per_part:,} rows; "
             f"rows_per_job: {wanted.rows_per_part:,} is no multiple of it"
         )
+    if differing(pinned, path.parent / "data.zarr"):
+        raise StorageError(
+            f"{path}: is not the layout of the arrays beside it; run: sampan verify --repair"
+        )
     return pinned
+
+
+def _specs(layout: Layout) -> dict[str, ArraySpec]:
+    return {name: array.spec for name, array in layout.arrays.items()}
+
+
+def _put(candidate: Path, path: Path) -> None:
+    """Give a file its name, unless another has it; a link, or where there are none a turn."""
+    try:
+        os.link(candidate, path)
+    except FileExistsError:
+        pass
+    except OSError as fault:
+        if fault.errno not in NO_LINKS:
+            raise
+        with Lease(path.parent / "leases", "layout") as lease:
+            if not path.exists():
+                lease.check()
+                os.replace(candidate, path)
+
+
+def stored(data: Path, main: str, settings: str) -> Layout | None:
+    """The layout that the arrays' `zarr.json` say; None where they do not say one."""
+    arrays: dict[str, ArrayLayout] = {}
+    there = [path.parent.name for path in sorted(data.glob("*/zarr.json"))]
+    for name in (main, *(name for name in ("length", "digest", "valid") if name in there)):
+        try:
+            value: ZarrArray = read_json(data / name / "zarr.json", ZarrArray)
+            inner = value["codecs"][0]["configuration"]["chunk_shape"]
+            grid = value["chunk_grid"]["configuration"]["chunk_shape"]
+            dims = value["dimension_names"][1:]
+            arrays[name] = ArrayLayout(
+                spec=ArraySpec(
+                    tuple(dim.removeprefix(f"{name}.") if name != main else dim for dim in dims),
+                    tuple(value["shape"][1:]),
+                    value["data_type"],
+                ),
+                rows_per_chunk=inner[0],
+                rows_per_shard=grid[0],
+            )
+        except (StorageError, IndexError):
+            return None
+    found = Layout(
+        settings=settings,
+        rows_per_part=arrays["valid"].rows_per_shard if "valid" in arrays else 0,
+        rows_per_shard=arrays[main].rows_per_shard,
+        arrays=arrays,
+    )
+    return None if found._fault() or differing(found, data) else found
+
+
+def differing(layout: Layout, data: Path) -> list[str]:
+    """Arrays whose `zarr.json`, where it can be read, says another layout."""
+    found = []
+    for name in layout.arrays:
+        with contextlib.suppress(StorageError):
+            value: dict[str, Any] = read_json(data / name / "zarr.json", dict[str, Any])
+            shape = value.get("shape")
+            rows = shape[0] if isinstance(shape, list) and shape else None
+            if value != layout.metadata(name, rows):
+                found.append(name)
+    return found

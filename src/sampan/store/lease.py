@@ -26,11 +26,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sampan.store.documents import Holder
 from sampan.store.durable import storing
+from sampan.store.shape import check_of
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 
+_is_said = check_of(Holder)
+_PROCESS = re.compile(r"(\S+ \S+ \d{1,18} \d+)?")
 _NAME = re.compile(r"(.+)\.(\d{6})\.json")
 
 
@@ -93,11 +97,13 @@ def _read(path: Path) -> dict[str, Any]:
     """What an attempt says of itself; nothing where it has not finished saying it."""
     try:
         value = json.loads(path.read_bytes())
-        return {key: value[key] for key in ("host", "process", "job", "since")}
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return {}
+    if _is_said(value) or not _PROCESS.fullmatch(value["process"]):
+        return {}
+    return {key: value[key] for key in ("host", "process", "job", "since")}
 
 
 class Lost(Exception):

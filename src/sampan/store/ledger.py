@@ -12,13 +12,17 @@ import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from sampan.errors import StorageError
+from sampan.store.documents import LedgerLine, Withdrawal
 from sampan.store.durable import fsync_folder, storing, write_all
+from sampan.store.shape import check_of
+
+_recorded, _withdrawal = check_of(LedgerLine), check_of(Withdrawal)
 
 _NAME = re.compile(r"rows-(\d+)-(\d+)\.([0-9a-f]+)-[0-9a-f]+\.jsonl")
 
@@ -50,6 +54,9 @@ class Record:
         if not self.absent:
             del value["absent"]
         return _line(value)
+
+
+_FIELDS = frozenset(each.name for each in fields(Record))
 
 
 class File(NamedTuple):
@@ -131,14 +138,14 @@ def read(path: Path) -> Iterator[tuple[int, Record | None]]:
     for line in lines:
         try:
             value = json.loads(line)
-            if value.get("withdrawn"):
-                yield value["shard"], None
-                continue
-            value["invalid"] = [(row, reason) for row, reason in value["invalid"]]
-            record = Record(**value)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, RecursionError):
             continue
-        yield record.shard, record
+        if not _withdrawal(value) and value["withdrawn"]:
+            yield value["shard"], None
+        elif not _recorded(value):
+            known = {name: value[name] for name in _FIELDS if name in value}
+            known["invalid"] = [(row, reason) for row, reason in value["invalid"]]
+            yield value["shard"], Record(**known)
 
 
 class Listing:

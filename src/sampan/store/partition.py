@@ -94,8 +94,8 @@ class Partition:
             "rows": self.rows,
             "valid": self.rows - len(invalid) - len(absent),
             **({"absent": len(absent)} if absent else {}),
-            "reasons": _counted(reason for _, reason in invalid),
-            "notes": _summed(self.done[shard].notes for shard in self.shards),
+            "reasons": counted(reason for _, reason in invalid),
+            "notes": summed(self.done[shard].notes for shard in self.shards),
             "keys": self.keys,
             "digest": shards_digest([self.done[shard] for shard in self.shards]),
             "valid_files": self._write_valid([*(row for row, _ in invalid), *absent]),
@@ -152,7 +152,7 @@ def category(reason: str) -> str:
     return reason.partition(": ")[0]
 
 
-def _counted(reasons: Any) -> dict[str, int]:
+def counted(reasons: Any) -> dict[str, int]:
     counts = Counter(category(reason) for reason in reasons)
     kept = dict(counts.most_common(REASONS_IN_A_RECEIPT))
     if others := counts.total() - sum(kept.values()):
@@ -160,7 +160,7 @@ def _counted(reasons: Any) -> dict[str, int]:
     return kept
 
 
-def _summed(notes: Any) -> dict[str, int]:
+def summed(notes: Any) -> dict[str, int]:
     total: Counter[str] = Counter()
     for counts in notes:
         total.update(counts)

@@ -93,7 +93,9 @@ def current(variant: Variant, layout: Layout, found: list[Record], key: str) -> 
 
 
 def damage(variant: Variant, layout: Layout, record: Record) -> list[str]:
-    """What is wrong with a recorded shard's files, from their sizes."""
+    """What is wrong with a record, or with its shard's files, from their sizes."""
+    if wrong := misfit(layout, record):
+        return [f"{variant.path}: shard {record.shard}: its record {wrong}"]
     faults = []
     for array, wanted in record.files.items():
         path = variant.shard(layout, array, record.shard)
@@ -107,6 +109,23 @@ def damage(variant: Variant, layout: Layout, record: Record) -> list[str]:
         if size != wanted["bytes"]:
             faults.append(f"{path}: has {size:,} bytes; recorded: {wanted['bytes']:,}")
     return faults
+
+
+def misfit(layout: Layout, record: Record) -> str | None:
+    """Why a record is none of a stage with this layout."""
+    first = record.shard * layout.rows_per_shard
+    if not 0 < record.rows <= layout.rows_per_shard:
+        return f"holds {record.rows:,} rows; a shard of its layout has {layout.rows_per_shard:,}"
+    if record.files.keys() != layout.arrays.keys() - {"valid"}:
+        return f"is of the arrays {', '.join(sorted(record.files)) or 'none'}"
+    for array, file in record.files.items():
+        wanted = layout.arrays[array].file_bytes(record.rows)
+        if file["bytes"] != wanted:
+            return f"gives {array} {file['bytes']:,} bytes; {record.rows:,} rows take {wanted:,}"
+    rows = [*(row for row, _ in record.invalid), *record.absent]
+    if not all(first <= row < first + record.rows for row in rows):
+        return "says of rows that it does not hold that they are not valid"
+    return None
 
 
 def publish(variant: Variant, layout: Layout, shard: int, temporaries: Mapping[str, Path]) -> None:

@@ -17,9 +17,11 @@ import safetensors.torch
 from torch import Tensor
 
 from sampan.errors import DataError, StorageError
-from sampan.store.durable import fsync_folder, write_bytes
+from sampan.store.documents import Manifest
+from sampan.store.durable import PASSING, fsync_folder, read_json, storing, write_bytes
 
 MANIFEST = "manifest.json"
+FILES = {"tensors.safetensors", "state.json"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +47,13 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> Path:
         """Make it durable, then remove all but the newest `keep`; failing is a `StorageError`."""
         final = self.folder / f"step-{checkpoint.step:09d}"
-        if _manifest(final) is not None:
+        if manifest_of(final) is not None:
             return final
         partial = self.folder / f".{final.name}.partial"
-        try:
+        with storing(final):
             self.folder.mkdir(parents=True, exist_ok=True)
             # What is not older than this step is not whole, or the run would have gone on from it.
-            newer = [path for path in _steps(self.folder) if path.name >= final.name]
+            newer = [path for path in steps(self.folder) if path.name >= final.name]
             for stale in (*self.folder.glob(".step-*.partial"), *newer):
                 shutil.rmtree(stale, ignore_errors=True)
             partial.mkdir()
@@ -68,16 +70,14 @@ class Checkpoints:
                 write_bytes(partial / name, data)
             partial.rename(final)
             fsync_folder(self.folder)
-            for old in _steps(self.folder)[self.keep :]:
+            for old in steps(self.folder)[self.keep :]:
                 shutil.rmtree(old)
-        except OSError as fault:
-            raise StorageError(f"{final}: cannot be written: {fault.strerror or fault}") from fault
         return final
 
     def latest(self) -> Checkpoint | None:
         """The newest whole checkpoint; `DataError` where its key is another."""
-        for folder in _steps(self.folder):
-            manifest = _manifest(folder)
+        for folder in steps(self.folder):
+            manifest = manifest_of(folder)
             if manifest is None:
                 continue
             if manifest["key"] != self.key:
@@ -97,22 +97,27 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _steps(folder: Path) -> list[Path]:
+def steps(folder: Path) -> list[Path]:
     """Newest first."""
     found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
     return sorted(found, key=lambda path: -int(path.name[5:]))
 
 
-def _manifest(folder: Path) -> dict[str, Any] | None:
+def manifest_of(folder: Path) -> Manifest | None:
     """The manifest of a whole checkpoint, None where it is not whole."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        manifest = read_json(folder / MANIFEST, Manifest)
         for name, entry in manifest["files"].items():
             if _entry((folder / name).read_bytes()) != entry:
                 return None
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return manifest
+    except StorageError as fault:
+        if isinstance(fault.__cause__, OSError) and fault.__cause__.errno in PASSING:
+            raise
+        return None
+    is_named = folder.name == f"step-{manifest['step']:09d}"
+    return manifest if is_named and {*manifest["files"]} == FILES else None
 
 
 def _entry(data: bytes) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from pydantic import Field, TypeAdapter
 from torch import nn
 
 from sampan.errors import StorageError
+from sampan.store.documents import ModelHeader
 from sampan.store.durable import write_bytes
+from sampan.store.shape import check_of
 from sampan.training.standardise import Standardisation
 from sampan.training.tasks import Trainable, make_network
 
@@ -70,11 +72,16 @@ def load_model(path: Path) -> Model:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["sampan"])
+            if wrong := check_of(ModelHeader)(about):
+                raise ValueError(wrong)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # no dict
         settings = _SETTINGS.validate_python(about["settings"])
         network = blank_network(settings, about["dimensions"], len(about["classes"]))
         network.load_state_dict(tensors)
-    except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as fault:
+    except (
+        *(OSError, KeyError, TypeError, ValueError, RuntimeError, RecursionError),
+        safetensors.SafetensorError,
+    ) as fault:
         raise StorageError(f"{path}: no whole model: {fault}") from fault
     return Model(
         settings=settings,

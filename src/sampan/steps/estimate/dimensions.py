@@ -12,7 +12,6 @@ from sampan.plan import Plan, Stage
 from sampan.plugins import Encoder, Modality
 from sampan.steps import job
 from sampan.steps.estimate.measured import Measured
-from sampan.store.durable import read_json
 from sampan.store.layout import Layout
 
 
@@ -39,7 +38,7 @@ class Dimensions:
         if name in self.given:
             return self.given[name], "--dimensions"
         for run, path in self._layouts(stage):
-            layout = Layout.from_json(read_json(path))
+            layout = Layout.read(path)
             return layout.arrays[name].spec.shape[0], run.label or str(path)
         where = f"encoders.{name}"
         settings = self.plan.config.encoders[name].settings
@@ -62,7 +61,7 @@ class Dimensions:
         """Those of the same variant, of any dataset: names say what is in them."""
         for run in self.runs:
             for path in sorted(run.folder.glob(f"*/features/{stage.variant}/layout.json")):
-                if read_json(path)["settings"] == stage.digest:
+                if Layout.read(path).settings == stage.digest:
                     yield run, path
 
 

@@ -13,6 +13,7 @@ from sampan.sources.cells import CellReader
 from sampan.sources.files import SampleFiles
 from sampan.steps.estimate.measured import Measured
 from sampan.steps.estimate.schedule import Timed
+from sampan.store.documents import Rows
 from sampan.store.durable import read_json
 from sampan.store.index import IndexFolder, IndexPart
 
@@ -31,7 +32,7 @@ def source_bytes(results: Path, dataset: str, name: str, entry: ModalityEntry) -
     if not receipt.exists() or not folder.part(0).exists():
         return None
     table = IndexPart(folder.part(0))
-    if name not in table.columns or not read_json(receipt)["rows"]:
+    if name not in table.columns or not read_json(receipt, Rows)["rows"]:
         return None
     usual = plugins.plugin_class("modalities", entry.kind).cell
     files = SampleFiles(table.roots, 0, patience_seconds=0, allow=table.allow)

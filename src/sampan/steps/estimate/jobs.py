@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sampan.config.dataset import DatasetSettings
 from sampan.plan import Plan, Stage
+from sampan.store.documents import ScanState
 from sampan.store.durable import read_json
 from sampan.store.index import IndexFolder
 
@@ -89,7 +90,7 @@ def _rows(
     if name in given:
         return given[name], "--rows"
     if state.exists():
-        return min(int(read_json(state)["rows"]), settings.capacity), str(state)
+        return min(read_json(state, ScanState)["rows"], settings.capacity), str(state)
     return settings.capacity, "its capacity; not scanned yet"
 
 

@@ -6,17 +6,18 @@ source says so. Of many jobs 256 are looked at, spread evenly.
 """
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from sampan.errors import StorageError
 from sampan.plan import Stage
 from sampan.steps.estimate.rates import Job, Rate, rate_of
+from sampan.store.documents import Counted, RowCount
 from sampan.store.durable import read_json
 
 MOST_JOBS = 256
@@ -46,7 +47,7 @@ class Measured:
         """Of the dataset, else of another."""
         for owner, remark in self._owners(dataset):
             path = self.benchmarks / owner / "scan" / "scan.tsv"
-            rows = _number_in(self.folder / owner / "index" / "scan.json", "rows")
+            rows = _rows_in(self.folder / owner / "index" / "scan.json")
             if (seconds := _seconds(path)) is not None and rows:
                 startup = self._shortest(owner)
                 return rate_of([Job(seconds, rows)], startup, self._source(path, 1), remark)
@@ -103,7 +104,7 @@ class Measured:
         rows = bytes_ = 0
         for path in paths:
             receipt = folder / "receipts" / "columns" / f"{path.stem}.json"
-            if samples := _number_in(receipt, "rows"):
+            if samples := _rows_in(receipt):
                 rows, bytes_ = rows + samples, bytes_ + path.stat().st_size
         return (bytes_ / rows, self.label or f"{folder}/part-*.parquet") if rows else None
 
@@ -123,7 +124,7 @@ class Measured:
     def _jobs(self, folder: Path, receipts: Path, logs: Path | None = None) -> Iterator[Job]:
         for path in _some(sorted(folder.glob("part-*.tsv"))):
             seconds = _seconds(path)
-            rows = _number_in(receipts / f"{path.stem}.json", "rows")
+            rows = _rows_in(receipts / f"{path.stem}.json")
             if seconds is None or rows is None:
                 continue
             log = logs / f"{path.stem}.log" if logs is not None else None
@@ -135,9 +136,10 @@ class Measured:
                 yield Job(seconds, 0)
 
     def _rows_of_model(self, variant: str) -> int:
-        card = _json_or_none(self.folder / "models" / variant / "model.json") or {}
-        counts = card.get("counts", {})
-        return int(sum(counts.values()))
+        with suppress(StorageError):
+            card = self.folder / "models" / variant / "model.json"
+            return sum(read_json(card, Counted)["counts"].values())
+        return 0
 
     def _source(self, path: Path, jobs: int) -> str:
         return self.label or f"{jobs:,} job{'' if jobs == 1 else 's'} of {path}"
@@ -180,13 +182,5 @@ def _span(log: Path) -> float | None:
     return (last - first).total_seconds()
 
 
-def _json_or_none(path: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found
-
-
-def _number_in(path: Path, name: str) -> int | None:
-    return int(read_json(path)[name]) if path.exists() else None
+def _rows_in(path: Path) -> int | None:
+    return read_json(path, RowCount)["rows"] if path.exists() else None

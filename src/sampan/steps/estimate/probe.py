@@ -26,7 +26,9 @@ from sampan.plugins import Source
 from sampan.sources.values import cell_of
 from sampan.steps import job
 from sampan.steps.estimate.measured import Measured
+from sampan.store.documents import ScanState
 from sampan.store.durable import patiently, read_json
+from sampan.store.index import IndexFolder
 
 FILES = 8
 SECOND = 8
@@ -157,7 +159,8 @@ def _run(plan: Plan, dataset: str, threads: int, gpus: int) -> None:
 
 
 def _stage(plan: Plan, words: list[str], spec: dict[str, Any], stage: Stage) -> None:
-    rows = read_json(plan.results / stage.dataset / "index" / "scan.json")["parts"]
+    state = IndexFolder(plan.results / stage.dataset / "index").state
+    rows = read_json(state, ScanState)["parts"]
     for part in range(len(rows)):
         name = f"part-{part:05d}"
         receipt = plan.results / stage.folder / "receipts" / f"{name}.json"

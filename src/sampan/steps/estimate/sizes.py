@@ -16,7 +16,6 @@ from sampan.steps.estimate.dimensions import Dimensions
 from sampan.steps.estimate.jobs import Rows, Work
 from sampan.steps.extract import choose_layout as features_layout
 from sampan.steps.preprocess import choose_layout as modality_layout
-from sampan.store.durable import read_json
 from sampan.store.layout import ArrayLayout, Layout
 from sampan.store.ledger import Record
 from sampan.store.variant import Variant
@@ -154,7 +153,7 @@ class Sizes:
         assert stage is not None
         pinned = Variant(self.plan.results / stage.folder).layout
         if pinned.exists():
-            return Layout.from_json(read_json(pinned)), "the layout.json that is there"
+            return Layout.read(pinned), "the layout.json that is there"
         if work.step == "preprocess":
             entry = self.plan.config.datasets[stage.dataset].modalities[stage.name]
             plugin: plugins.Modality = plugins.make("modalities", entry.settings, stage.name)

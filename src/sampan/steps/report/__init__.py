@@ -23,6 +23,7 @@ from sampan.steps.report.dataset import dataset_report
 from sampan.steps.report.jobs import jobs_of
 from sampan.steps.report.model import model_report
 from sampan.steps.report.unfinished import unfinished_of, without
+from sampan.store.documents import ModelCard
 from sampan.store.durable import read_json, write_bytes
 
 PACKAGES = ("numpy", "zarr", "dask", "snakemake")
@@ -110,7 +111,10 @@ def _summary(datasets: Sequence[DatasetReport], models: Sequence[ModelReport]) -
 
 
 def _provenance(plan: Plan, config: Mapping[str, Any], results: Path) -> Provenance:
-    cards = [read_json(results / stage.folder / "model.json") for stage in plan.models.values()]
+    cards = [
+        read_json(results / stage.folder / "model.json", ModelCard)
+        for stage in plan.models.values()
+    ]
     splits = {name: dataset.split for name, dataset in plan.config.datasets.items()}
     seeds = {f"{name}, split": split.seed for name, split in splits.items() if not split.column}
     return Provenance(

@@ -3,8 +3,6 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from sampan.config.root import ModelSettings
 from sampan.config.split import SplitSettings
 from sampan.plan import Plan
@@ -23,6 +21,7 @@ from sampan.steps.census import Census, take_census
 from sampan.steps.decoding import CUT_BY
 from sampan.steps.examples import Examples
 from sampan.store.committed import Committed
+from sampan.store.parquet import batches
 from sampan.store.splits import NAMES
 from sampan.store.variant import Variant
 
@@ -170,8 +169,8 @@ def quarantined(stage: Committed, examples: Examples, known: Collection[str]) ->
             break
         if part["valid"] == part["rows"] or not path.exists():
             continue
-        for batch in pq.ParquetFile(path).iter_batches():
-            for line in batch.to_pylist():
+        for batch in batches(path, {"row": "int", "reason": "text"}):
+            for line in batch:
                 reason, _, detail = line["reason"].partition(": ")
                 if reason not in wanted:
                     continue

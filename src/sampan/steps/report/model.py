@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,9 @@ from sampan.reporting.page import LIMITS
 from sampan.reporting.wording import in_order
 from sampan.steps.examples import Examples
 from sampan.steps.report.retrieval import directions_of
+from sampan.store.documents import HistoryFile, Measured, Metrics, ModelCard
 from sampan.store.durable import read_json
+from sampan.store.parquet import Kind, read_table
 from sampan.store.splits import NAMES
 from sampan.training.roles import ROLES
 
@@ -29,7 +30,8 @@ def model_report(plan: Plan, name: str, examples: Examples, results: Path) -> Mo
     """One evaluated model; `StorageError` where a file of its folder is missing."""
     stage, settings = plan.models[name], plan.config.models[name]
     folder = results / stage.folder
-    card, measured = read_json(folder / "model.json"), read_json(folder / "metrics.json")
+    card = read_json(folder / "model.json", ModelCard)
+    measured = read_json(folder / "metrics.json", Metrics)
     predictions = folder / "predictions.parquet"
     by_class = settings.task == "classify"
     dataset = plan.config.datasets[stage.dataset]
@@ -50,7 +52,9 @@ def model_report(plan: Plan, name: str, examples: Examples, results: Path) -> Mo
         left_out=dict(sorted(card["left_out"].items(), key=lambda item: (-item[1], item[0]))),
         metrics=metrics_of(measured["metrics"], card["chance"], settings.modalities),
         has_own_split=settings.split is not None and settings.split != dataset.split,
-        history=history_of(read_json(folder / "history.json"), card["counts"].get("validation")),
+        history=history_of(
+            read_json(folder / "history.json", HistoryFile), card["counts"].get("validation")
+        ),
         confusion=confusion_of(predictions, card["classes"]) if by_class else None,
         mistakes=_mistakes(predictions, examples, settings.modalities) if by_class else (),
         predictions=_predictions(predictions, dataset.label)
@@ -76,7 +80,7 @@ def split_in_words(split: SplitSettings) -> str:
 
 
 def metrics_of(
-    measured: Mapping[str, Mapping[str, float]],
+    measured: Mapping[str, Measured],
     chance: Mapping[str, float],
     modalities: tuple[str, ...],
 ) -> list[Metric]:
@@ -101,7 +105,7 @@ def metrics_of(
     ]
 
 
-def history_of(value: Mapping[str, Any], samples: int | None = None) -> History | None:
+def history_of(value: HistoryFile, samples: int | None = None) -> History | None:
     """Training curves, on so many validation samples; None where nothing was trained."""
     lines = value["epochs"]
     if not lines:
@@ -125,9 +129,7 @@ def confusion_of(predictions: Path, classes: list[str]) -> Confusion:
     """
     Test samples for each pair of classes; of more than 30 classes those that are confused most.
     """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(predictions, columns=["label", "predicted"])
+    table = read_table(predictions, {"label": "text", "predicted": "text"}, alone=True)
     pairs = table.group_by(["label", "predicted"]).aggregate([([], "count_all")]).to_pylist()
     shown = in_order(classes)
     if len(shown) > CLASSES_DRAWN:
@@ -146,9 +148,9 @@ def confusion_of(predictions: Path, classes: list[str]) -> Confusion:
 
 def _mistakes(predictions: Path, examples: Examples, modalities: tuple[str, ...]) -> list[Mistake]:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(predictions, columns=["row", "label", "predicted", "confidence"])
+    kinds: dict[str, Kind] = {"row": "int", "label": "text", "predicted": "text"}
+    table = read_table(predictions, kinds | {"confidence": "float"}, alone=True)
     wrong = table.filter(pc.not_equal(table["label"], table["predicted"]))
     order = [("confidence", "descending"), ("row", "ascending")]
     first = wrong.sort_by(order).slice(0, LIMITS["mistakes"]).to_pylist()
@@ -164,9 +166,7 @@ def _mistakes(predictions: Path, examples: Examples, modalities: tuple[str, ...]
 
 
 def _predictions(predictions: Path, target: str | None) -> Predictions:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(predictions, columns=["label", "predicted"])
+    table = read_table(predictions, {"label": "float", "predicted": "float"}, alone=True)
     return Predictions(
         true=table["label"].to_numpy(),
         predicted=table["predicted"].to_numpy(),

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sampan.reporting.data import Direction, Hit, Query
 from sampan.reporting.page import LIMITS
 from sampan.steps.examples import Examples
+from sampan.store.parquet import open_parquet, read_table
 
 
 def directions_of(
@@ -35,7 +35,7 @@ def spread(ranks: NDArray[np.int64], most: int) -> list[int]:
 
 def _direction(predictions: Path, examples: Examples, source: str, target: str) -> Direction:
     name = f"{source}→{target}"
-    table = pq.read_table(predictions, columns=["row", f"{name}/rank"])
+    table = read_table(predictions, {"row": "int", f"{name}/rank": "int"}, alone=True)
     rows, ranks = table["row"].to_numpy(), table[f"{name}/rank"].to_numpy()
     chosen = spread(ranks, LIMITS["queries"]) if len(rows) else []
     found = _lines(predictions, [f"{name}/nearest", f"{name}/scores"], chosen)
@@ -63,7 +63,7 @@ def _direction(predictions: Path, examples: Examples, source: str, target: str) 
 
 def _lines(path: Path, columns: list[str], places: Sequence[int]) -> dict[int, dict[str, Any]]:
     """A few lines of a Parquet file, by position; only their row groups are read."""
-    file = pq.ParquetFile(path)
+    file = open_parquet(path, dict.fromkeys(columns, "any"))
     found: dict[int, dict[str, Any]] = {}
     first = 0
     for number in range(file.metadata.num_row_groups):

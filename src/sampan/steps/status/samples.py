@@ -6,17 +6,17 @@ Made for being looked at again and again on a slow shared tier: a folder is list
 a receipt is read once, or not at all where `dataset.json` says the same.
 """
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sampan.errors import StorageError
 from sampan.steps.status.log import READERS
-from sampan.store import ledger
+from sampan.store import documents, ledger
 from sampan.store.durable import read_json
+from sampan.store.layout import Layout
 from sampan.store.variant import Variant
 
 Listing = Mapping[str, int]
@@ -47,7 +47,7 @@ class Counts(NamedTuple):
         return self.rows - self.valid - self.absent
 
 
-def _counts(receipt: Mapping[str, Any]) -> Counts:
+def _counts(receipt: documents.Counts) -> Counts:
     """Of a stage's receipt, or of the index's, which says of none that it is not valid."""
     content = receipt.get("digest") or repr(sorted(receipt.get("columns", {}).items()))
     return Counts(
@@ -100,7 +100,7 @@ class Receipts:
     def _read_receipt(self, part: str) -> Counts | None:
         path = self._folder / f"{part}.json"
         try:
-            return _counts(read_json(path))
+            return _counts(read_json(path, documents.Counts))
         except StorageError:
             if path.exists():
                 raise
@@ -111,12 +111,12 @@ class Receipts:
             about = self._dataset.stat()
             stamp = (about.st_ino, about.st_mtime_ns)
             if stamp != self._stamp:
-                parts = json.loads(self._dataset.read_bytes())["parts"]
+                parts = read_json(self._dataset, documents.CountsOfParts)["parts"]
                 self._committed = {f"part-{part['part']:05d}": _counts(part) for part in parts}
                 self._stamp = stamp
         except FileNotFoundError:
             self._stamp, self._committed = None, {}
-        except (OSError, ValueError) as fault:
+        except OSError as fault:
             raise StorageError(f"{self._dataset}: cannot be read: {fault}") from fault
 
     def _is_newest(self) -> bool:
@@ -185,5 +185,5 @@ class UnderWay:
 
     def _shard_rows(self) -> int:
         if not self._rows_per_shard:
-            self._rows_per_shard = int(read_json(self._variant.layout)["rows_per_shard"])
+            self._rows_per_shard = Layout.read(self._variant.layout).rows_per_shard
         return self._rows_per_shard

@@ -14,6 +14,7 @@ from pathlib import Path
 from sampan.plan import Plan, Stage
 from sampan.steps.status.jobs import Job, Moment, judge_all
 from sampan.steps.status.samples import Receipts, UnderWay, listing
+from sampan.store.documents import ScanState
 from sampan.store.durable import read_json
 from sampan.store.index import IndexFolder
 from sampan.store.lease import Attempt, attempts
@@ -141,7 +142,7 @@ class Watch:
     def _rows(self, dataset: str) -> int | None:
         """Samples of a dataset as the last scan counted them."""
         state = IndexFolder(self.results / dataset / "index").state
-        return int(read_json(state)["rows"]) if state.exists() else None
+        return read_json(state, ScanState)["rows"] if state.exists() else None
 
     def _parts(self, dataset: str) -> list[str]:
         return [f"part-{part}" for part in self.plan.parts(dataset)]
