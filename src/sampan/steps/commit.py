@@ -62,6 +62,7 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
 def commit_index(spec: dict[str, Any], results: Path) -> None:
     """List the index's partitions, with the digests of their keys, labels, groups and splits."""
     folder = IndexFolder(results / spec["dataset"] / "index")
+    folder.forget_settings("split")
     parts = [read_json(folder.receipt("columns", part)) for part in job.partitions(spec)]
     write_json(
         folder.dataset,
@@ -77,3 +78,4 @@ def commit_index(spec: dict[str, Any], results: Path) -> None:
             "parts": parts,
         },
     )
+    write_json(results / spec["split_file"], {"split": spec["split"]})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sampan.errors import StorageError
 from sampan.plan import plan_file
-from sampan.store.durable import read_json
+from sampan.store.durable import read_json, storing
 
 ROWS_PER_GROUP = 8192
 
@@ -37,6 +37,12 @@ class IndexFolder:
     @property
     def dataset(self) -> Path:
         return self.path / "dataset.json"
+
+    def forget_settings(self, name: str) -> None:
+        """Nothing says any longer with which settings this was made, until that is said anew."""
+        with storing(self.path):
+            for path in self.path.glob(f"{name}@*.json"):
+                path.unlink(missing_ok=True)
 
     @property
     def state(self) -> Path:

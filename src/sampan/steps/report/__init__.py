@@ -23,6 +23,8 @@ from sampan.steps.report.jobs import jobs_of
 from sampan.steps.report.model import model_report
 from sampan.store.durable import read_json, write_bytes
 
+LAST = "report.html"
+"""The page that was made last, of whichever config, in the results folder."""
 PACKAGES = ("numpy", "zarr", "dask", "snakemake")
 """Named on the page whether a model was trained or not."""
 
@@ -34,6 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     report(args.spec, args.results, args.out)
+    if args.out.resolve().parent != args.results.resolve():
+        write_bytes(args.results / LAST, args.out.read_bytes())
 
 
 def report(spec: dict[str, Any], results: Path, out: Path) -> None:
