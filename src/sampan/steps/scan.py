@@ -214,6 +214,7 @@ def _write(
             if digests[name] != before.get(name):
                 folder.receipt("columns", int(name)).unlink(missing_ok=True)
         write_json(path, plans)
+    folder.keep_only(len(partitions), spec["modalities"])
     write_json(folder.state, {"rows": rows, "parts": parts, "listed": digests})
     job.log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",

@@ -155,7 +155,9 @@ class Watch:
         parts = self._parts(dataset)
         plans, above = listing(folder / "plan"), listing(folder)
         columns = self.results / self.plan.columns_file(dataset)
-        scanned = columns.name in above and all(f"{part}.json" in plans for part in parts)
+        scanned = columns.name in above and plans.keys() >= {
+            Path(path).name for path in self.plan.plan_files(dataset)
+        }
         listings = {
             name: listing(folder / "receipts" / name)
             for name in (*self.plan.config.datasets[dataset].modalities, "columns")
