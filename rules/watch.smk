@@ -14,7 +14,7 @@ def begin_watch():
     """Refuse a run that others are at, or whose jobs Slurm would refuse; then watch over it."""
     words = ["sampan", "watch", "--results", RESULTS]
     if runs_on_slurm():
-        words += ["--slurm-jobs", json.dumps(kinds_of_jobs())]
+        words += ["--slurm-jobs", as_spec(kinds_of_jobs())]
     global watch
     watch = subprocess.Popen(
         words,
@@ -91,13 +91,16 @@ def asked_of_slurm(resources):
 
 onstart:
     begin_watch()
+    note_times()
 
 
 onsuccess:
+    give_back_times()
     print(f"\nDone. Look at the report: {REPORT}" if exists(REPORT) else "\nDone.")
 
 
 onerror:
+    give_back_times()
     report_what_is_there()
     print(
         "\nNot done. Each job's log lies in",
