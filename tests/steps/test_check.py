@@ -1,5 +1,7 @@
+import base64
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,54 @@ def test_a_column_that_no_row_of_json_has_is_found(tmp_path, capsys):
     code, _, errors = checked(tmp_path, capsys, {"datasets.d.source.0.path": str(path)})
 
     assert code == 2
-    assert "d.jsonl: no row has the column 'caption'" in errors[0]
+    assert errors[0].endswith(
+        "d.jsonl: no row has the column 'caption'; there are: id, image, label"
+    )
+
+
+def test_rows_further_down_that_cannot_be_used_are_a_warning_with_their_number(tmp_path, capsys):
+    path = table(tmp_path)
+    path.write_text(path.read_text() + '20,0.png,"open,1\n21,0.png\n22,0.png,text,1\n')
+
+    code, lines, _ = checked(tmp_path, capsys)
+
+    assert code == 0
+    assert lines[0].startswith("dataset d: 23 rows of 256")
+    assert (
+        f"warning: datasets.d: {path}: 2 of 23 rows cannot be used, such as row 20: a quote opens "
+        "a cell and does not close in this row: set quote: none, if the table does not quote"
+    ) in lines
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_labels_that_are_lists_are_an_error(tmp_path, capsys, ending):
+    table(tmp_path)
+    rows = [{"id": i, "image": f"{i}.png", "caption": "a", "label": ["a"]} for i in range(3)]
+    path = tmp_path / f"l.{ending}"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+
+    code, _, errors = checked(tmp_path, capsys, {"datasets.d.source.0.path": str(path)})
+
+    assert code == 2
+    assert "label: " in errors[0]
+    assert "where one text or number is needed" in errors[0]
+
+
+def test_a_source_that_holds_no_rows_beside_others_is_a_warning(tmp_path, capsys):
+    path = table(tmp_path)
+    entry = {"kind": "table", "path": str(path), "key": "id"}
+
+    code, lines, _ = checked(
+        tmp_path, capsys, {"datasets.d.source": [entry, entry | {"where": {"label": "no"}}]}
+    )
+
+    assert code == 0
+    assert (
+        f"warning: datasets.d.source.1: {path}: where: label is the text 'no', and the column "
+        "holds '0' (10), '1' (10)" in lines
+    )
 
 
 def test_all_sources_are_looked_at_also_after_one_that_is_missing(tmp_path, capsys):
@@ -188,6 +237,73 @@ def test_weights_that_are_not_there_are_an_error(tmp_path, capsys):
     assert errors == [
         f"error: datasets.d.features.image: clip: {tmp_path}/weights: no such folder of weights"
     ]
+
+
+def test_what_is_no_file_and_where_links_lead_is_said_at_once(tmp_path, capsys):
+    table(tmp_path)
+    outside = tmp_path.with_name(f"{tmp_path.name}-outside")
+    outside.mkdir()
+    (tmp_path / "1.png").rename(outside / "1.png")
+    (tmp_path / "1.png").symlink_to(outside / "1.png")
+    (tmp_path / "3.png").unlink()
+    os.mkfifo(tmp_path / "3.png")
+
+    code, lines, _ = checked(tmp_path, capsys)
+    _, allowed, _ = checked(tmp_path, capsys, {"datasets.d.source.0.allow": [str(outside)]})
+
+    where = (
+        "warning: datasets.d.modalities.image: {} of the first 16 samples are not valid, such as "
+    )
+    (warning,) = [line for line in lines if line.startswith("warning")]
+    assert code == 0
+    assert warning == where.format(2) + (
+        f"1: link out of the source's folders, see allow: 1.png leads to {outside}/1.png; "
+        f"allow: [{outside}] on the source lets it be read"
+    )
+    assert where.format(1) + "3: a FIFO, not a file" in allowed
+
+
+def test_pictures_in_base64_are_decoded_where_the_setting_says_so(tmp_path, capsys):
+    table(tmp_path)
+    coded = [base64.b64encode((tmp_path / f"{i}.png").read_bytes()).decode() for i in range(4)]
+    coded[1] = f"data:image/png;base64,{coded[1]}"
+    rows = [[i, cell, f"text {i}", i % 2] for i, cell in enumerate(coded)]
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+    _, _, without = checked(tmp_path, capsys)
+    code, lines, errors = checked(tmp_path, capsys, {"datasets.d.modalities.image.cell": "base64"})
+
+    assert "set cell: base64 for this modality" in without[0]
+    assert (code, errors) == (0, [])
+    assert not [line for line in lines if line.startswith("warning")]
+
+
+def test_a_modality_of_which_no_sample_has_a_value_is_a_warning_and_no_error(tmp_path, capsys):
+    table(tmp_path)
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *([i, "", f"text {i}", i % 2] for i in range(20))])
+
+    code, lines, errors = checked(tmp_path, capsys)
+
+    assert (code, errors) == (0, [])
+    assert (
+        "warning: datasets.d.modalities.image: none of the first 16 samples has a value in column "
+        "'image'" in lines
+    )
+
+
+def test_what_tables_hold_cannot_steer_the_terminal(tmp_path, capsys):
+    table(tmp_path)
+    rows = [[f"\x1b[2J{i}", f"\x1b]0;x\x07{i}.png", "text", i % 2] for i in range(4)]
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+    code, lines, errors = checked(tmp_path, capsys)
+
+    assert code == 2
+    assert "\x1b" not in "".join([*lines, *errors])
+    assert "\\u001b[2J0: missing file" in errors[0]
 
 
 # All rows -----------------------------------------------------------------------------------------

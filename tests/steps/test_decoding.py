@@ -96,6 +96,7 @@ def test_what_was_not_cut_has_no_such_note():
 # Empty cells --------------------------------------------------------------------------------------
 
 EMPTY = range(0, 40, 2)
+KINDS = ("preprocess", "features")
 
 
 def with_empty_cells(folder, **modality):
@@ -161,6 +162,16 @@ def test_absent_features_are_nan_and_models_leave_the_samples_out(emptied):
     assert table["reason"][1] == "text.ngrams is not valid"
 
 
+def test_what_is_absent_in_a_modality_is_absent_in_its_features(emptied):
+    config, _ = emptied
+    features = Variant(pipeline.folder_of(config, "text.ngrams"))
+
+    about = Committed(features).about
+
+    assert (about["valid"], about["absent"], sum(about["reasons"].values())) == (27, 20, 1)
+    assert pq.read_table(features.quarantine(0))["row"].to_pylist() == [1]
+
+
 def test_a_decoder_whose_reason_says_absent_is_counted_as_invalid(tmp_path, monkeypatch):
     def refuse(self, data, out):
         raise InvalidSample("absent")
@@ -177,10 +188,12 @@ def test_a_decoder_whose_reason_says_absent_is_counted_as_invalid(tmp_path, monk
 def test_status_counts_absent_samples_for_themselves(emptied):
     config, name = emptied
 
-    (stage,) = [s for s in Watch(Plan.parse(config)).look().stages if s.name == name]
+    found = [s for s in Watch(Plan.parse(config)).look().stages if s.kind in KINDS]
 
-    assert (stage.valid, stage.quarantined, stage.absent) == (27, 1, 20)
-    assert share(stage) == 1
+    assert name in {stage.name for stage in found}
+    for stage in found:
+        assert (stage.valid, stage.quarantined, stage.absent) == (27, 1, 20)
+        assert share(stage) == 1
 
 
 def test_verify_misses_no_quarantine_where_samples_are_only_absent(tmp_path):
@@ -239,3 +252,65 @@ def deny(monkeypatch, names):
         "access",
         lambda path, mode: os.path.basename(path) not in names and accessed(path, mode),
     )
+
+
+# Files that are none, and links -------------------------------------------------------------------
+
+
+def test_of_files_that_are_none_each_costs_one_sample_and_a_run_of_links_names_allow(
+    tmp_path, capsys
+):
+    source, tier = tmp_path / "source", tmp_path / "tier"
+    config = running.text_files(source)
+    config["results"] = str(tmp_path / "results")
+    folder = source / "texts/0"
+    os.mkfifo(replaced(folder / "1.txt"))
+    replaced(folder / "2.txt").mkdir()
+    replaced(folder / "3.txt").symlink_to("/dev/null")
+    replaced(folder / "4.txt").symlink_to("4.txt")
+    replaced(folder / "5.txt").symlink_to("nowhere")
+    (tier / "deep").mkdir(parents=True)
+    for i in range(6, 12):
+        (folder / f"{i}.txt").rename(tier / "deep" / f"{i}.txt")
+        (folder / f"{i}.txt").symlink_to(tier / "deep" / f"{i}.txt")
+
+    refused = running.elsewhere(config, tmp_path / "refused")
+    pipeline.run(refused, ("scan", "index"))
+    code = main(running.job(refused, "preprocess", threads=1))
+
+    assert code == 2
+    assert "link out of the source's folders, see allow" in capsys.readouterr().err
+    config["datasets"]["texts"]["source"][0]["allow"] = [str(tier)]
+    config["datasets"]["texts"]["modalities"]["text"]["max_invalid"] = 0.2
+    pipeline.run(config, ("scan", "index", "preprocess"), threads=1)
+    receipt = read_json(Variant(pipeline.folder_of(config, "text")).receipt(0))
+    assert receipt["reasons"] == {
+        "a FIFO, not a file": 1,
+        "a folder, not a file": 1,
+        "link out of the source's folders, see allow": 1,
+        "unusable path": 1,
+        "missing file": 1,
+    }
+    assert Plan.parse(config).columns_file("texts") != Plan.parse(refused).columns_file("texts")
+
+
+def replaced(path):
+    path.unlink()
+    return path
+
+
+def test_a_tier_that_is_away_is_bad_storage_though_the_links_to_it_are_there(tmp_path, capsys):
+    source, tier = tmp_path / "source", tmp_path / "tier"
+    config = running.text_files(source)
+    config["datasets"]["texts"]["source"][0]["allow"] = [str(tier)]
+    (source / "texts/0").rename(tier)
+    (source / "texts/0").mkdir()
+    for i in range(48):
+        (source / f"texts/0/{i}.txt").symlink_to(tier / f"{i}.txt")
+    pipeline.run(config, ("scan", "index"))
+    tier.rename(tmp_path / "away")
+
+    code = main(running.job(config, "preprocess", threads=1))
+
+    assert code == 2
+    assert "files of a shard are missing, and their folders too" in capsys.readouterr().err

@@ -155,7 +155,30 @@ def test_more_samples_than_the_capacity_are_refused_with_what_to_set(tmp_path):
 def test_sources_without_samples_are_refused(tmp_path):
     table = csv_table(tmp_path / "t.csv", [])
 
-    assert refusal(tmp_path, spec_of(table)) == "datasets.d: the sources hold no samples"
+    assert refusal(tmp_path, spec_of(table)) == (
+        f"datasets.d: the sources hold no samples: datasets.d.source.0: {table}: no rows; it is "
+        "empty, or holds a header at most"
+    )
+
+
+def test_where_that_yaml_read_as_something_else_says_to_quote_it(tmp_path):
+    table = csv_table(tmp_path / "t.csv", range(3), label="no")
+
+    assert refusal(tmp_path, spec_of(table, where={"label": False})).endswith(
+        "where: label is read by YAML as False, and the column holds 'no' (3); without quotes YAML "
+        "takes words such as no and numbers such as 010 for something else: write the value as the "
+        "table has it, in quotes, such as where: {label: 'no'}"
+    )
+
+
+def test_a_source_without_rows_beside_others_is_a_line_in_the_log(tmp_path, caplog):
+    table = csv_table(tmp_path / "t.csv", range(3))
+    empty = tmp_path / "e.csv"
+    empty.touch()
+
+    scanned(tmp_path, spec_of(table, empty))
+
+    assert f"datasets.d.source.1: {empty}: no rows; it is empty, or" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -226,6 +249,16 @@ def test_keys_may_be_quarantined(tmp_path):
         "73": "duplicate key: the same as row 71",
         "74": "duplicate key: the same as row 71",
     }
+
+
+def test_keys_that_only_look_alike_are_two_samples_of_which_the_log_warns(tmp_path, caplog):
+    table = csv_table(tmp_path / "t.csv", ["a", "a ", "caf\u00e9", "cafe\u0301"])
+
+    plans = scanned(tmp_path, spec_of(table))
+
+    assert (plans[0]["rows"], plans[0]["refused"]) == (4, {})
+    assert "keys are taken as they are" in caplog.text
+    assert "such as 'a ', 'cafe\\u0301'" in caplog.text
 
 
 def test_keys_that_are_trusted_are_not_looked_at(tmp_path):

@@ -181,7 +181,8 @@ def test_a_label_that_is_no_number_cannot_be_regressed(extracted, tmp_path, caps
     code = main(running.training(config, "value"))
 
     assert code == 2
-    assert "error: 1 labels are no finite numbers: 'many' (row 3)" in capsys.readouterr().err
+    line = "error: 1 labels are no finite numbers within ±3.4e+38: 'many' (row 3)"
+    assert line in capsys.readouterr().err
 
 
 def test_a_split_that_comes_out_empty_is_an_error_with_counts(extracted, tmp_path, capsys):
@@ -236,3 +237,44 @@ def test_features_that_are_not_committed_are_an_error(extracted, tmp_path, capsy
 
     assert code == 2
     assert "dataset.json: is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[7] * 5, [0.1] * 5, [1e-200, 2e-200, 3e-200, 4e-200, 5e-200], [-3.4e38, 3.4e38, 0, 1, 2]],
+    ids=["equal", "equal and not exact", "tiny", "huge"],
+)
+def test_regress_learns_labels_of_any_size_and_its_metrics_are_numbers(extracted, tmp_path, labels):
+    config = relabelled(extracted, tmp_path, labels)
+
+    for verb in ("train", "evaluate"):
+        assert main(running.training(config, "value", verb)) == 0
+
+    folder = running.model_folder(config, "value")
+    found = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert all(np.isfinite(list(metric.values())).all() for metric in found["metrics"].values())
+    json.loads((folder / "history.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_regress_refuses_labels_that_no_32_bit_float_can_hold(extracted, tmp_path, capsys):
+    config = relabelled(extracted, tmp_path, [1, 2, 3, 4, 1e300])
+
+    code = main(running.training(config, "value"))
+
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert code == 2
+    assert error.startswith("error: 27 labels are no finite numbers within ±3.4e+38: '1e+300' (row")
+
+
+def relabelled(extracted, folder, labels):
+    """The extracted run with other labels, in a results folder of its own."""
+    config = copied(extracted, folder / "results")
+    table = folder / "texts.csv"
+    lines = [
+        (f"s{i:04d}", pipeline.text_of(i), "" if i in UNLABELLED else labels[i % 5], f"p{i % 30}")
+        for i in range(ROWS)
+    ]
+    running.write_table(table, ["id", "text", "word", "speaker"], lines)
+    config["datasets"]["texts"]["source"][0]["path"] = str(table)
+    pipeline.run(config, ("scan", "index"), threads=1)
+    return config

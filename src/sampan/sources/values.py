@@ -54,7 +54,8 @@ def label_of(value: Any) -> str | None:
     if isinstance(value, float | Decimal) and abs(value) < EXACT:
         if value == int(value):
             return str(int(value))
-        value = value.normalize() if isinstance(value, Decimal) else value
+        if isinstance(value, Decimal):
+            value = value.normalize()
     text = text_of(value)
     return None if text is None else tidy(text) or None
 

@@ -207,7 +207,7 @@ class DatasetCheck:
         for use, column in self.dataset.columns.items():
             converted(label_of, use, head.columns[column], reasons)
         if unusable := list(filter(None, reasons)):
-            self.warnings.append(
+            (self.faults if len(unusable) == len(reasons) else self.warnings).append(
                 f"datasets.{self.name}: {len(unusable)} of the first {len(reasons)} samples cannot "
                 f"be used: {unusable[0]}"
             )

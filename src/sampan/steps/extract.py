@@ -7,7 +7,8 @@ decoded straight into the encoder, with the quarantine and the digests that `pre
 """
 
 import argparse
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def extract(
         variant, layout, part, upstream["first"], upstream["rows"], upstream["keys"]
     )
     if partition.rows:
-        keys = _keys(spec, partition, results, upstream)
+        keys, absent = _keys(spec, partition, results, upstream)
         todo = partition.adopt(keys)
         if todo:
             _check_memory(spec, variant, grant)
@@ -103,6 +104,7 @@ def extract(
                     patience_seconds=patience_seconds,
                     device=device,
                     threads=max(1, grant.threads // grant.workers(workers)),
+                    absent=_within(absent, partition.rows_of(shard)),
                 )
                 for shard in todo
             ]
@@ -204,17 +206,17 @@ def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
 
 def _keys(
     spec: dict[str, Any], partition: Partition, results: Path, upstream: dict[str, Any]
-) -> dict[int, str]:
+) -> tuple[dict[int, str], list[int]]:
     """
     What each shard is made of: the settings, its rows, and the upstream shards that hold them, or
-    the cells that name their sources.
+    the cells that name their sources; and which rows have no value in what was stored.
     """
     if is_fused(spec):
         table = IndexPart(_index(spec, results).part(partition.part))
         return {
             shard: shard_key(spec, modality_of(spec), table, partition.rows_of(shard))
             for shard in partition.shards
-        }
+        }, []
     source = job.variant_of(results, spec["above"])
     source_layout = Layout.from_json(read_json(source.layout))
     records, faults = chosen(source, source_layout, upstream)
@@ -230,7 +232,11 @@ def _keys(
         keys[shard] = digest_lines(
             [spec["stage"]["digest"], str(rows.start), str(len(rows)), *identities]
         )
-    return keys
+    return keys, sorted(row for record in records for row in record.absent)
+
+
+def _within(absent: Sequence[int], rows: range) -> tuple[int, ...]:
+    return tuple(absent[bisect_left(absent, rows.start) : bisect_left(absent, rows.stop)])
 
 
 def _invalid_above(spec: dict[str, Any]) -> str:
@@ -330,18 +336,22 @@ def _make(
         rows=task.stop - task.first,
         files=files,
         invalid=sorted((invalid | found | encoding.invalid).items()),
-        absent=[] if shard is None else shard.absent,
+        absent=list(task.absent) if shard is None else shard.absent,
         notes={} if shard is None else shard.notes,
         content="" if shard is None else shard.content,
     )
 
 
 def _not_valid(task: ShardTask, block: Block) -> dict[int, str]:
-    """Rows that were not valid when they were stored, and those that are not to be touched."""
+    """
+    Rows that were there and not valid when they were stored, and those that are not to be touched.
+    """
     import numpy as np
 
     first = task.first + block.rows.start
-    found = {int(first + i): _invalid_above(task.spec) for i in np.flatnonzero(~block.valid)}
+    without = (int(first + i) for i in np.flatnonzero(~block.valid))
+    absent = set(_within(task.absent, range(first, first + len(block.rows))))
+    found = {row: _invalid_above(task.spec) for row in without if row not in absent}
     for row, reason in task.poison:
         if first <= row < first + len(block.rows):
             block.valid[row - first] = False

@@ -40,6 +40,8 @@ class ShardTask:
     threads: int = 1
     """Of the worker that makes it."""
     poison: tuple[tuple[int, str], ...] = ()
+    absent: tuple[int, ...] = ()
+    """Rows that have no value in what was stored; ascending."""
 
     def poison_dict(self) -> dict[int, str]:
         return dict(self.poison)

@@ -67,3 +67,15 @@ def run_index(plan):
     assert main(["scan", "--spec", json.dumps(plan.scan_spec("d")), *results]) == 0
     spec = ["--spec", json.dumps(plan.index_spec("d")), "--part", "0"]
     assert main(["index", *spec, *results]) == 0
+
+
+def test_a_file_that_a_run_would_not_read_is_not_looked_at(tmp_path):
+    config = files_config(tmp_path, sizes=[100, 200])
+    (tmp_path / "1.txt").unlink()
+    (tmp_path / "1.txt").symlink_to("/etc/passwd")
+    plan = Plan.parse(config)
+    run_index(plan)
+
+    found = source_bytes(plan.results, "d", "text", plan.config.datasets["d"].modalities["text"])
+
+    assert found == 100
