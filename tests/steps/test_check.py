@@ -389,11 +389,11 @@ def test_classes_without_samples_in_train_or_test_are_named(tmp_path, capsys):
     ("label", "task", "said"),
     [
         (lambda i: "same", "classify", "all labels are same; classification needs two classes"),
-        (lambda i: f"{i} kg", "regress", "40 labels are no finite number, such as 0 kg, 1 kg"),
+        (lambda i: f"{i} kg", "regress", "40 labels are no numbers of 32 bits, such as 0 kg, 1 kg"),
         (
             lambda i: 1e300 if i == 3 else i,
             "regress",
-            "1 label is no finite number, such as 1e+300",
+            "1 label is no number of 32 bits, such as 1e+300",
         ),
     ],
 )

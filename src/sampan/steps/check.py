@@ -22,6 +22,7 @@ from sampan.reporting.wording import count, percent
 from sampan.sources.cells import CellReader
 from sampan.sources.files import SampleFiles
 from sampan.sources.values import cell_of, label_of
+from sampan.steps import job
 from sampan.steps.comparison import comparison_faults
 from sampan.steps.index import converted
 from sampan.steps.ls import megabytes
@@ -99,7 +100,8 @@ class DatasetCheck:
         }
         self.faults: list[str] = []
         self.warnings: list[str] = []
-        counts = [self._source(number) for number in range(len(dataset.source))]
+        with job.progress(f"check {name}", None, "rows") as self._shown:
+            counts = [self._source(number) for number in range(len(dataset.source))]
         self.rows = None if None in counts else sum(count or 0 for count in counts)
         """Of all sources; None where they cannot be counted."""
         if self.rows is not None:
@@ -187,6 +189,7 @@ class DatasetCheck:
                 found = [(row, why) for row, why in enumerate(cells.reasons, rows) if why]
                 bad, first = bad + len(found), first or f"row {found[0][0]:,}: {found[0][1]}"
             self.survey.count(number, root, cells)
+            self._shown.add(len(cells.keys))
             rows += len(cells.keys)
         if bad:
             self.warnings.append(

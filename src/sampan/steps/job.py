@@ -135,7 +135,7 @@ def turn_at_part(args: argparse.Namespace, verb: str) -> Any:
 class Progress:
     """Counts what is done: a bar on a terminal, else a line in the log every ten seconds."""
 
-    def __init__(self, what: str, total: int, unit: str) -> None:
+    def __init__(self, what: str, total: int | None, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
         self._done = 0
         self._start = self._said = time.monotonic()
@@ -155,6 +155,8 @@ class Progress:
 
     def __str__(self) -> str:
         rate = self._done / max(time.monotonic() - self._start, 1e-3)
+        if self._total is None:
+            return f"{self._what}: {self._done:,} {self._unit} ({rate:,.0f}/s)"
         left = (self._total - self._done) / rate if rate else float("inf")
         return (
             f"{self._what}: {self._done:,} of {self._total:,} {self._unit} "
@@ -167,7 +169,8 @@ class Progress:
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str = "samples") -> Iterator[Progress]:
+def progress(what: str, total: int | None, unit: str = "samples") -> Iterator[Progress]:
+    """`total` is None where it is not known beforehand."""
     shown = Progress(what, total, unit)
     try:
         yield shown

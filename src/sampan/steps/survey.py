@@ -7,7 +7,7 @@ number of cells that are chosen at random, the same ones each time.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,11 +57,12 @@ class Sample:
         self._random = np.random.Generator(np.random.PCG64(0))
         self._below = 1.0
 
-    def put(self, cells: Sequence[Cell]) -> None:
-        places = self._random.random(len(cells))
-        self.seen += len(cells)
+    def put(self, cells: int, cell: Callable[[int], Cell]) -> None:
+        """So many cells, of which `cell` gives each by its number."""
+        places = self._random.random(cells)
+        self.seen += cells
         for i in np.flatnonzero(places < self._below).tolist():
-            self.cells.append(cells[i])
+            self.cells.append(cell(i))
             self._places.append(float(places[i]))
         if len(self.cells) > 2 * self._most:
             self._cut()
@@ -137,11 +138,11 @@ class Division:
             wrong = [label for label in self.labels if not _is_number(label)]
             if wrong:
                 rows = sum(sum(self.labels[label].values()) for label in wrong)
-                are = "is" if rows == 1 else "are"
+                are = "is no number" if rows == 1 else "are no numbers"
                 shown = ", ".join(map(shortened, wrong[:SHOWN]))
                 yield (
-                    f"{self.where}: {count(rows, 'label')} {are} no finite number, such as "
-                    f"{shown}; regress needs them"
+                    f"{self.where}: {count(rows, 'label')} {are} of 32 bits, such as "
+                    f"{shown}; regress needs them finite and below {LARGEST:.2g}"
                 )
 
     def warnings(self) -> Iterator[str]:
@@ -249,15 +250,17 @@ class Survey:
         """(sample): whether the cell is not empty."""
         entry = self._dataset.modalities[modality]
         found = np.array([not _is_empty(value) for value in values], bool)
-        self.looked_at[modality] += len(found)
-        self.absent[modality] += int((~found).sum())
+        is_read = np.array([reason is None for reason in cells.reasons], bool)
+        self.looked_at[modality] += int(is_read.sum())
+        self.absent[modality] += int((is_read & ~found).sum())
         if entry.kind == "text" and modality not in self.objects:
             held = next((value for value in values if isinstance(value, dict)), None)
             if held is not None:
                 self.objects[modality] = [str(name) for name in held]
-        there = np.flatnonzero(found).tolist()
+        there = np.flatnonzero(found & is_read).tolist()
         self.samples[modality].put(
-            [Cell(source, root, cells.keys[i], values[i]) for i in there if not cells.reasons[i]]
+            len(there),
+            lambda i: Cell(source, root, cells.keys[there[i]], values[there[i]]),
         )
         return found
 
