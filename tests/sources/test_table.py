@@ -192,6 +192,14 @@ def test_an_encoding_whose_lines_cannot_be_told_apart_is_refused(encoding, messa
     assert message.removeprefix("encoding: ") in fault.value.faults[0]
 
 
+@pytest.mark.parametrize("delimiter", ['"', "\n", "\r", "\0"])
+def test_what_cannot_part_cells_is_no_delimiter(delimiter):
+    settings = {"kind": "table", "path": "t.csv", "key": "id", "delimiter": delimiter}
+
+    with pytest.raises(ConfigError, match=r"^source\.0\.delimiter: .* cannot part cells; set one"):
+        plugins.make("sources", settings, "source.0")
+
+
 # JSON Lines ---------------------------------------------------------------------------------------
 
 

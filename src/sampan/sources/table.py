@@ -89,6 +89,10 @@ class Table:
     """Of CSV and JSON Lines; one in which a line feed is one byte."""
 
     def __post_init__(self) -> None:
+        if self.delimiter in ('"', "\n", "\r", "\0"):
+            raise ValueError(
+                f"delimiter: {self.delimiter!r} cannot part cells; set one such as ';'"
+            )
         try:
             plain = "\n".encode(self._codec) == b"\n"
         except (LookupError, UnicodeError):
