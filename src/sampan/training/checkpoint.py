@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sampan.errors import DataError, StorageError
 from sampan.store.durable import fsync_folder, write_bytes
+from sampan.store.outbox import discard
 
 MANIFEST = "manifest.json"
 
@@ -41,19 +42,22 @@ class Checkpoints:
     key: str
     """Digest of all that the run depends on: settings, samples and roles, upstream digests."""
     keep: int = 2
+    outbox: Path | None = None
+    """What is saved comes out of here, and what is removed goes in; None if nobody else may."""
 
     def save(self, checkpoint: Checkpoint) -> Path:
         """Make it durable, then remove all but the newest `keep`; failing is a `StorageError`."""
         final = self.folder / f"step-{checkpoint.step:09d}"
         if _manifest(final) is not None:
             return final
-        partial = self.folder / f".{final.name}.partial"
+        partial = self._outbox / f".{final.name}.partial"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # What is not older than this step is not whole, or the run would have gone on from it.
             newer = [path for path in _steps(self.folder) if path.name >= final.name]
             for stale in (*self.folder.glob(".step-*.partial"), *newer):
-                shutil.rmtree(stale, ignore_errors=True)
+                discard(stale, self._outbox)
+            shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             files = {
                 "tensors.safetensors": safetensors.torch.save(dict(checkpoint.tensors)),
@@ -69,7 +73,7 @@ class Checkpoints:
             partial.rename(final)
             fsync_folder(self.folder)
             for old in _steps(self.folder)[self.keep :]:
-                shutil.rmtree(old)
+                discard(old, self._outbox)
         except OSError as fault:
             raise StorageError(f"{final}: cannot be written: {fault.strerror or fault}") from fault
         return final
@@ -94,7 +98,12 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints, whoever made them."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for path in (*self.folder.glob(".step-*.partial"), *_steps(self.folder)):
+            discard(path, self._outbox)
+
+    @property
+    def _outbox(self) -> Path:
+        return self.folder if self.outbox is None else self.outbox
 
 
 def _steps(folder: Path) -> list[Path]:
