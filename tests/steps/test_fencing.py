@@ -110,8 +110,13 @@ def variant_of(config):
 
 
 def commit(config):
-    words = [words for words in pipeline.commands(config, ["preprocess"])][-1]
-    assert words[0] == "commit" and main(words) == 0
+    assert main(committing(config)) == 0
+
+
+def committing(config):
+    words = list(pipeline.commands(config, ["preprocess"]))[-1]
+    assert words[0] == "commit"
+    return words
 
 
 def words_of(config):
@@ -209,6 +214,21 @@ def test_a_sleeper_whose_successor_was_killed_is_fenced_by_the_next(config, tmp_
 
     assert first.wake() == 75
     assert words_of(config) == ["first"] * 16 + ["second"] * 32
+    assert_whole(config)
+
+
+def test_a_sleeper_commits_nothing_after_its_turn(config, tmp_path):
+    assert main(preprocess(config)) == 0
+    held = variant_of(config) / "leases"
+    sleeper = Sleeper(committing(config), tmp_path / "a", r"-> .*/dataset\.json", held)
+    forget.forget(forget.find(pipeline.results_of(config), "text", None), None)
+    replace(config, "second", blank=(3,))
+    assert main(preprocess(config)) == 0
+    commit(config)
+    before = pipeline.bytes_of(variant_of(config))
+
+    assert sleeper.wake() == 75
+    assert pipeline.bytes_of(variant_of(config)) == before
     assert_whole(config)
 
 

@@ -24,7 +24,9 @@ IN_DATASET = (
 )
 
 
-def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> dict[str, Any]:
+def commit(
+    variant: Variant, receipts: list[Path], header: dict[str, Any], outbox: Path | None = None
+) -> dict[str, Any]:
     """
     Make a stage visible: check its shards' sizes, write `zarr.json`s, then `dataset.json`.
 
@@ -59,10 +61,10 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
         "parts": parts,
         "layout": layout.as_json(),
     }
-    write_json(variant.data / "zarr.json", GROUP_METADATA)
+    write_json(variant.data / "zarr.json", GROUP_METADATA, outbox)
     for name in layout.arrays:
-        write_json(variant.data / name / "zarr.json", layout.metadata(name, rows))
-    write_json(variant.dataset, value)
+        write_json(variant.data / name / "zarr.json", layout.metadata(name, rows), outbox)
+    write_json(variant.dataset, value, outbox)
     return value
 
 
