@@ -8,6 +8,7 @@ again.
 
 import argparse
 import shlex
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -226,7 +227,7 @@ def _remove_orphan(path: Path, seconds: float) -> None:
     except FileNotFoundError:
         return
     if age >= seconds:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         job.log.info("%s: removed", path)
     else:
         job.log.info("%s: kept, only %.0f s old; see --orphan-seconds", path, age)
