@@ -26,12 +26,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     if "stage" in args.spec:
-        commit_stage(args.spec, args.results)
+        stage = job.stage_of(args.spec["stage"])
+        leases, what = args.results / stage.folder / "leases", f"commit {stage.variant}"
+        with job.turn(leases, "commit", what, patience_seconds=0) as turn:
+            commit_stage(args.spec, args.results, turn)
     else:
         commit_index(args.spec, args.results)
 
 
-def commit_stage(spec: dict[str, Any], results: Path) -> None:
+def commit_stage(spec: dict[str, Any], results: Path, turn: job.Turn) -> None:
     """Commit a variant of a stage, unless more of its samples are invalid than `max_invalid`."""
     stage, variant = job.stage_of(spec["stage"]), job.variant_of(results, spec["stage"])
     receipts = [variant.receipt(part) for part in job.partitions(spec)]
@@ -50,7 +53,8 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
     header: dict[str, Any] = {
         name: spec[name] for name in ("stage", "above", "made_with") if name in spec
     }
-    about = commit(variant, receipts, header)
+    turn.check(f"commit {stage.variant}")
+    about = commit(variant, receipts, header, turn.outbox(variant.path))
     job.log.info(
         "commit %s: %s rows, %s valid, %s absent, %s bytes",
         stage.variant, *(f"{about[name]:,}" for name in ("rows", "valid", "absent", "bytes")),

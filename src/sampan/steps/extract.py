@@ -44,7 +44,7 @@ from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 from sampan.store.partition import Partition
-from sampan.store.variant import Variant, publish, recorded
+from sampan.store.variant import Variant, publish, temporary_shard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,12 +75,14 @@ def extract(
 ) -> Partition:
     """Make all shards of a partition that are not recorded yet, then its receipt."""
     variant = job.variant_of(results, spec["stage"])
+    turn = turn or job.Turn()
+    outbox = turn.outbox(variant.path)
     upstream = _upstream(spec, results, part)
     if upstream["rows"] == 0 and not variant.layout.exists():
-        return _nothing(spec, variant, part, upstream, receipt, patience_seconds)
+        return _nothing(spec, variant, part, upstream, receipt, outbox, patience_seconds)
     layout = _layout(spec, variant, grant)
     partition = Partition(
-        variant, layout, part, upstream["first"], upstream["rows"], upstream["keys"]
+        variant, layout, part, upstream["first"], upstream["rows"], upstream["keys"], outbox
     )
     if partition.rows:
         keys, absent = _keys(spec, partition, results, upstream)
@@ -102,6 +104,7 @@ def extract(
                     first=partition.rows_of(shard).start,
                     stop=partition.rows_of(shard).stop,
                     key=keys[shard],
+                    outbox=str(outbox),
                     patience_seconds=patience_seconds,
                     device=device,
                     threads=max(1, grant.threads // grant.workers(workers)),
@@ -154,6 +157,7 @@ def _nothing(
     part: int,
     upstream: Rows,
     receipt: Path,
+    outbox: Path,
     patience_seconds: float,
 ) -> Partition:
     """A partition beyond the data loads no encoder; the layout is left to those that have rows."""
@@ -163,7 +167,7 @@ def _nothing(
         rows_per_shard=spec["rows_per_job"],
         arrays={"valid": layouts.valid_layout(spec["rows_per_job"])},
     )
-    partition = Partition(variant, empty, part, upstream["first"], 0, upstream["keys"])
+    partition = Partition(variant, empty, part, upstream["first"], 0, upstream["keys"], outbox)
     settle(partition, receipt, {}, patience_seconds)
     return partition
 
@@ -263,9 +267,6 @@ def extract_shard(task: ShardTask) -> Made:
     """Encode, write, publish one shard; returns its record, which the caller appends."""
     variant = job.variant_of(Path(task.results), task.spec["stage"])
     layout = Layout.read(variant.layout)
-    done = recorded(variant, layout, task.shard, task.key)
-    if done is not None:
-        return Made(done)
     encode = loaded(task.spec, task.device)
     encoder = encoder_of(task.spec)
     batch = batch_of(task.spec, task.device)
@@ -307,7 +308,8 @@ def _make(
         stored = Stored(task, timings)
         size = rows_at_once(encoder, encode, batch, stored.row_bytes)
         blocks = stored.ahead(size, ahead_bytes)
-    temporaries = {array: variant.temporary_shard(array, task.shard) for array in layout.arrays
+    outbox = Path(task.outbox)
+    temporaries = {array: temporary_shard(outbox, array, task.shard) for array in layout.arrays
                    if array != "valid"}  # fmt: skip
     invalid: dict[int, str] = {}
     with contextlib.ExitStack() as stack:

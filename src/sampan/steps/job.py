@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+import shutil
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -11,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sampan.compute import Grant
-from sampan.errors import ConfigError
+from sampan.errors import ConfigError, StorageError
 from sampan.plan import Stage
 from sampan.stopping import Stop, StoppedEarly, stop_signals
+from sampan.store import outbox
 from sampan.store.durable import patiently
 from sampan.store.lease import Attempt, Lease, Lost
 from sampan.store.specs import value_of
@@ -83,12 +86,21 @@ class Turn:
     """
     A job's time at its work, which ends when it is asked to stop, or taken for dead by others.
 
-    Without a lease, for work that is nobody else's, it never ends.
+    Without a lease, for work that is nobody else's, it never ends; its outbox goes with it.
     """
 
     def __init__(self, stop: Stop | None = None, lease: Lease | None = None) -> None:
         self._stop = Stop() if stop is None else stop
         self._lease = lease
+
+    def outbox(self, stage: Path) -> Path:
+        """The folder that whatever this job makes of a stage is published from."""
+        if self._lease is not None:
+            assert self._lease.outbox is not None
+            return self._lease.outbox
+        made = outbox.make(stage / outbox.FOLDER, "alone", 0)
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        return made
 
     def is_over(self) -> bool:
         return bool(self._stop) or (self._lease is not None and self._lease.lost)
@@ -101,7 +113,7 @@ class Turn:
             if self._lease is not None:
                 self._lease.check()
         except Lost as fault:
-            raise StoppedEarly(f"{what}: taken for dead; another attempt goes on") from fault
+            raise _taken_for_dead(what) from fault
 
 
 @contextmanager
@@ -109,7 +121,8 @@ def turn(folder: Path, name: str, what: str, patience_seconds: float) -> Iterato
     """
     Wait until no other attempt is at work on `name`; from here on signals to stop are noted.
 
-    `StoppedEarly` where the signal comes while it waits.
+    `StoppedEarly` where the signal comes while it waits, and where others took this attempt for
+    dead, whatever its work ends with: nothing that it still does can be seen.
     """
     said = 0.0
 
@@ -121,8 +134,21 @@ def turn(folder: Path, name: str, what: str, patience_seconds: float) -> Iterato
             log.info("%s: waits for the attempt on %s", what, holder)
 
     with stop_signals() as stop, ExitStack() as stack:
-        enter = partial(stack.enter_context, Lease(folder, name, waiting))
-        yield Turn(stop, patiently(enter, patience_seconds, what))
+        lease = Lease(folder, name, waiting, folder.parent / outbox.FOLDER)
+        enter = partial(stack.enter_context, lease)
+        try:
+            held = Turn(stop, patiently(enter, patience_seconds, what))
+        except Lost as fault:
+            raise _taken_for_dead(what) from fault
+        try:
+            yield held
+        except (OSError, StorageError):
+            held.check(what, to_record=True)
+            raise
+
+
+def _taken_for_dead(what: str) -> StoppedEarly:
+    return StoppedEarly(f"{what}: taken for dead; another attempt goes on")
 
 
 def turn_at_part(args: argparse.Namespace, verb: str) -> Any:

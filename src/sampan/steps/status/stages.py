@@ -237,7 +237,7 @@ class Watch:
         to_do = [*([] if trained else ["train"]), *([] if evaluated else ["evaluate"])]
         logs = {job: self._logs / f"models/{job}/{stage.variant}.log" for job in to_do}
         held = attempts(folder / "leases") if to_do else ()
-        jobs = judge_all(logs, held, moment, begun=logs, leased=("train",))
+        jobs = judge_all(logs, held, moment, begun=logs, leased=("train", "evaluate"))
         lefts = [job.seconds_left for job in jobs if job.seconds_left is not None]
         return StageStatus(
             dataset=stage.dataset,
