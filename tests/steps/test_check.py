@@ -16,6 +16,7 @@ from sampan.steps import survey
 from sampan.testing import samples
 
 SPLIT = {"validation": 0.2, "test": 0.2}
+NO_MODELS: dict[str, Any] = {"models.sort": ..., "models.align": ...}
 COLUMNS = ("id", "image", "caption", "label")
 
 
@@ -248,16 +249,16 @@ def test_what_is_no_file_and_where_links_lead_is_said_at_once(tmp_path, capsys):
     (tmp_path / "3.png").unlink()
     os.mkfifo(tmp_path / "3.png")
 
-    lenient = {"datasets.d.modalities.image.max_invalid": 0.5}
-    code, lines, _ = checked(tmp_path, capsys, lenient)
-    allow = {"datasets.d.source.0.allow": [str(outside)]}
-    _, allowed, _ = checked(tmp_path, capsys, lenient | allow)
+    few = {"datasets.d.modalities.image.max_invalid": 0.1}
+    code, lines, _ = checked(tmp_path, capsys, few)
+    _, allowed, _ = checked(tmp_path, capsys, few | {"datasets.d.source.0.allow": [str(outside)]})
 
     where = (
         "warning: datasets.d.modalities.image: {} of the first 16 samples are not valid, such as "
     )
-    warning = next(line for line in lines if line.startswith("warning"))
+    warning, of_all, *_ = [line for line in lines if line.startswith("warning")]
     assert code == 0
+    assert "2 of all 20 files cannot be used" in of_all
     assert warning == where.format(2) + (
         f"1: link out of the source's folders, see allow: 1.png leads to {outside}/1.png; "
         f"allow: [{outside}] on the source lets it be read"
@@ -273,8 +274,9 @@ def test_pictures_in_base64_are_decoded_where_the_setting_says_so(tmp_path, caps
     with (tmp_path / "d.csv").open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
 
+    coded_so = {"datasets.d.modalities.image.cell": "base64"}
     _, _, without = checked(tmp_path, capsys)
-    code, lines, errors = checked(tmp_path, capsys, {"datasets.d.modalities.image.cell": "base64"})
+    code, lines, errors = checked(tmp_path, capsys, NO_MODELS | coded_so)
 
     assert "set cell: base64 for this modality" in without[0]
     assert (code, errors) == (0, [])
@@ -286,7 +288,7 @@ def test_a_modality_of_which_no_sample_has_a_value_is_a_warning_and_no_error(tmp
     with (tmp_path / "d.csv").open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *([i, "", f"text {i}", i % 2] for i in range(20))])
 
-    code, lines, errors = checked(tmp_path, capsys, {"models": ...})
+    code, lines, errors = checked(tmp_path, capsys, NO_MODELS)
 
     assert (code, errors) == (0, [])
     assert (
