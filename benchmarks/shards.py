@@ -133,6 +133,7 @@ def rows_of(count: int) -> np.ndarray:
 
 
 def write_with_sampan(data: np.ndarray, layout: Any, out: Path) -> None:
+    out.mkdir(exist_ok=True)
     size = layout.rows_per_shard
     for number in range(-(-len(data) // size)):
         with ShardWriter(out / layout.shard_file(number), layout) as writer:

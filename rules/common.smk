@@ -1,14 +1,18 @@
 """
 The plan of this config, and what the rules ask of it.
 
-Only config, plugins and plan are imported: this file is read again in every job.
+Only config, plugins, plan and what is as light are imported: this file is read again in every job.
 """
 
-import json
+import functools
 import signal
+from pathlib import Path
 
-from sampan.errors import ConfigError
+from sampan.config.load import read
+from sampan.config.root import Config
+from sampan.errors import ConfigError, StorageError
 from sampan.plan import Plan
+from sampan.store.specs import argument
 from snakemake.exceptions import WorkflowError
 
 # Slurm sends it to all processes of a job some time before its limit. It is for the step, which
@@ -24,9 +28,43 @@ def plan_of(values):
         raise WorkflowError("\n".join(f"error: {line}" for line in fault.faults))
 
 
+def check_text():
+    """Snakemake takes the last of two equal keys, and runs code that a config may hold."""
+    faults = []
+    for name in workflow.configfiles if workflow.is_main_process else ():
+        try:
+            found = read(Path(name))
+        except ConfigError as fault:
+            faults += fault.faults
+            continue
+        if "__use_yte__" in found:
+            faults.append(
+                f"{name}: __use_yte__ is no setting here; a config holds no code"
+            )
+        if (
+            len(workflow.configfiles) > 1
+            and not found.keys() & Config.model_fields.keys()
+        ):
+            faults.append(
+                f"{name}: is no config; targets come before --configfile, which takes every name "
+                "that follows it"
+            )
+    if faults:
+        raise WorkflowError("\n".join(f"error: {line}" for line in faults))
+
+
+check_text()
 PLAN = plan_of(config)
 RESULTS = PLAN.config.results.rstrip("/")
-REPORT = f"{RESULTS}/report.html"
+MODEL_FILES = (
+    "model.safetensors",
+    "samples.parquet",
+    "history.json",
+    "metrics.json",
+    "predictions.parquet",
+    "model.json",
+)
+REPORT = f"{RESULTS}/{PLAN.page}"
 
 
 wildcard_constraints:
@@ -38,8 +76,13 @@ wildcard_constraints:
     part=r"[0-9]{5}",
 
 
-def as_json(spec):
-    return json.dumps(spec, ensure_ascii=False, sort_keys=True)
+def as_spec(spec, sort=True):
+    """Settings for a command line; what is too long for one is written when jobs are run."""
+    is_run = workflow.executor_plugin and not (workflow.dryrun or workflow.touch)
+    try:
+        return argument(spec, RESULTS, write=bool(is_run), sort=sort)
+    except StorageError as fault:
+        raise WorkflowError(f"error: {fault}")
 
 
 def results_folder(wildcards):
@@ -93,8 +136,32 @@ def index_datasets():
     ]
 
 
-def model_files(name):
-    return [f"{RESULTS}/{stage.folder}/{name}" for stage in PLAN.models.values()]
+def model_files(*names):
+    folders = [f"{RESULTS}/{stage.folder}" for stage in PLAN.models.values()]
+    return [f"{folder}/{name}" for folder in folders for name in names]
+
+
+# What the targets ask for: every file that decides a result, so that whatever is missing is made.
+
+
+def index_files():
+    """All that says which samples there are, and with which settings that was found."""
+    found = index_plans(PLAN.config.datasets) + index_datasets()
+    for dataset, settings in PLAN.config.datasets.items():
+        markers = PLAN.columns_file(dataset), PLAN.split_file(dataset)
+        found += [f"{RESULTS}/{name}" for name in markers]
+        found += expand(
+            "{results}/{dataset}/index/receipts/{name}/part-{part}.json",
+            results=RESULTS,
+            dataset=dataset,
+            name=[*settings.modalities, "columns"],
+            part=PLAN.parts(dataset),
+        )
+    return found
+
+
+def stage_files(stages):
+    return committed(stages) + [path for stage in stages for path in receipts(stage)]
 
 
 # index.smk
@@ -108,7 +175,7 @@ def made_here(dataset):
 
 def scan_spec(dataset):
     def spec(wildcards):
-        return as_json(PLAN.scan_spec(dataset))
+        return as_spec(PLAN.scan_spec(dataset))
 
     return spec
 
@@ -122,13 +189,20 @@ def index_plan(dataset):
     return file
 
 
+def commit_index_spec(dataset):
+    def spec(wildcards):
+        return as_spec(PLAN.commit_index_spec(dataset))
+
+    return spec
+
+
 def index_mem_mb(wildcards, attempt):
     return 2048 * attempt
 
 
 def index_spec(dataset):
     def spec(wildcards):
-        return as_json(PLAN.index_spec(dataset))
+        return as_spec(PLAN.index_spec(dataset))
 
     return spec
 
@@ -136,9 +210,18 @@ def index_spec(dataset):
 # preprocess.smk
 
 
+def cells_receipt(wildcards):
+    """Which cells the partition has; and the files they lead to, where we make those."""
+    return [
+        f"{RESULTS}/{wildcards.dataset}/index/receipts/{wildcards.modality}/"
+        f"part-{wildcards.part}.json",
+        *ancient(made_here(wildcards.dataset)),
+    ]
+
+
 def preprocess_spec(wildcards):
     stage = preprocessed(wildcards)
-    return as_json(PLAN.preprocess_spec(stage.dataset, stage.name))
+    return as_spec(PLAN.preprocess_spec(stage.dataset, stage.name))
 
 
 def preprocess_mem_mb(wildcards, threads, attempt):
@@ -146,7 +229,7 @@ def preprocess_mem_mb(wildcards, threads, attempt):
 
 
 def commit_preprocess_spec(wildcards):
-    return as_json(PLAN.commit_spec(preprocessed(wildcards)))
+    return as_spec(PLAN.commit_spec(preprocessed(wildcards)))
 
 
 def preprocess_receipts(wildcards):
@@ -165,16 +248,13 @@ def upstream_receipt(wildcards):
     extracted(wildcards)
     stage = PLAN.preprocessed.get((wildcards.dataset, wildcards.modality))
     if stage is None:  # store: false
-        return (
-            f"{RESULTS}/{wildcards.dataset}/index/receipts/{wildcards.modality}/"
-            f"part-{wildcards.part}.json"
-        )
+        return cells_receipt(wildcards)
     return f"{RESULTS}/{stage.folder}/receipts/part-{wildcards.part}.json"
 
 
 def extract_spec(wildcards):
     stage = extracted(wildcards)
-    return as_json(PLAN.extract_spec(stage.dataset, stage.name))
+    return as_spec(PLAN.extract_spec(stage.dataset, stage.name))
 
 
 def extract_mem_mb(wildcards, threads, attempt):
@@ -184,7 +264,7 @@ def extract_mem_mb(wildcards, threads, attempt):
 
 
 def commit_features_spec(wildcards):
-    return as_json(PLAN.commit_spec(extracted(wildcards)))
+    return as_spec(PLAN.commit_spec(extracted(wildcards)))
 
 
 def features_receipts(wildcards):
@@ -203,7 +283,12 @@ def trained(wildcards):
 
 
 def train_spec(wildcards):
-    return as_json(PLAN.train_spec(trained(wildcards).name))
+    return train_spec_of(trained(wildcards).name)
+
+
+@functools.cache
+def train_spec_of(model):
+    return as_spec(PLAN.train_spec(model))
 
 
 def train_inputs(wildcards):
@@ -220,6 +305,4 @@ def train_inputs(wildcards):
 
 
 def report_spec(wildcards):
-    return json.dumps(
-        {"config": config}, ensure_ascii=False
-    )  # in the order it was written
+    return as_spec({"config": config}, sort=False)  # in the order it was written

@@ -14,7 +14,7 @@ def begin_watch():
     """Refuse a run that others are at, or whose jobs Slurm would refuse; then watch over it."""
     words = ["sampan", "watch", "--results", RESULTS]
     if runs_on_slurm():
-        words += ["--slurm-jobs", json.dumps(kinds_of_jobs())]
+        words += ["--slurm-jobs", as_spec(kinds_of_jobs())]
     global watch
     watch = subprocess.Popen(
         words,
@@ -23,7 +23,26 @@ def begin_watch():
         start_new_session=True,
     )
     if watch.stdout.readline() != b"ready\n":
+        watch = None
         raise WorkflowError("Nothing was begun.")
+
+
+watch = None  # the process that holds the results folder for this run
+
+
+def report_what_is_there():
+    """The page of a run that failed, which says what it lacks; no output of any rule's."""
+    if watch is None:
+        return
+    page = f"{RESULTS}/report.html"
+    words = ["sampan", "report", "--incomplete", "--spec", report_spec(None)]
+    words += ["--results", RESULTS, "--out", page]
+    try:
+        made = subprocess.run(words, stderr=subprocess.DEVNULL, timeout=600)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if made.returncode == 0:
+        print(f"\nWhat there is, and what failed: {page}")
 
 
 def runs_on_slurm():
@@ -72,13 +91,17 @@ def asked_of_slurm(resources):
 
 onstart:
     begin_watch()
+    note_times()
 
 
 onsuccess:
+    give_back_times()
     print(f"\nDone. Look at the report: {REPORT}" if exists(REPORT) else "\nDone.")
 
 
 onerror:
+    give_back_times()
+    report_what_is_there()
     print(
         "\nNot done. Each job's log lies in",
         f"{RESULTS}/logs; what is finished is kept.",

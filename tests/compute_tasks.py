@@ -1,12 +1,12 @@
 """What the tests of compute run in its workers, which find it by its name."""
 
 import ctypes
+import importlib.util
 import os
 import signal
+import sys
 import threading
 import time
-
-import psutil
 
 from sampan.compute import THREADS
 from sampan.errors import DataError
@@ -49,13 +49,12 @@ def torch_threads(task):
     return torch.get_num_threads()
 
 
-def listening(processes):
-    """Addresses on which any of the processes listens."""
+def surroundings(task):
+    """Where this process imports from, and what another user could have put in its way."""
     return {
-        connection.laddr.ip
-        for process in processes
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
+        "path": list(sys.path),
+        "planted": importlib.util.find_spec("planted"),
+        "compiled": os.environ["TORCHINDUCTOR_CACHE_DIR"],
     }
 
 

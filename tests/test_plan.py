@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from configs import ROOT, small
 
+from sampan import plugins
 from sampan.config.load import read
 from sampan.encoders.ngrams import Ngrams
 from sampan.errors import ConfigError
@@ -192,11 +193,22 @@ def test_an_encoder_that_takes_another_kind_of_modality_is_refused():
     )
 
 
+def test_what_is_missing_for_a_kind_that_there_is_not_is_not_listed():
+    with pytest.raises(ConfigError) as fault:
+        Plan.parse(small({"datasets.d.modalities.image": {"kind": "picture"}}))
+
+    assert [line for line in fault.value.faults if "modalities.image" in line] == [
+        "datasets.d.modalities.image: no modalities of kind 'picture'; "
+        "there are: audio, image, text"
+    ]
+
+
 def test_settings_of_jobs_travel_as_json_unchanged():
     plan = Plan.parse(small({"datasets.d.split": {"test": ["a", "b"]}}))
     specs = [
         plan.scan_spec("d"),
         plan.index_spec("d"),
+        plan.commit_index_spec("d"),
         plan.preprocess_spec("d", "image"),
         plan.extract_spec("d", "image.hog"),
         *(plan.commit_spec(stage) for stage in plan.features.values()),
@@ -334,12 +346,12 @@ def fused(**changes: Any) -> Plan:
 def test_names_that_were_given_once_stay():
     """But where a revision is raised: results of the time before are still found."""
     assert {stage: folder.rpartition("@")[2] for stage, folder in names(small()).items()} == {
-        "preprocess/image": "a81d2751",
-        "preprocess/caption": "46cf8632",
-        "features/image.hog": "a926000e",
-        "features/caption.ngrams": "8cfe7891",
-        "models/sort": "ae12938d",
-        "models/align": "37ac0153",
+        "preprocess/image": "92dfca69",
+        "preprocess/caption": "189ada2b",
+        "features/image.hog": "ff9a9b6f",
+        "features/caption.ngrams": "cb26071c",
+        "models/sort": "8cc9c79d",
+        "models/align": "56351207",
     }
 
 
@@ -429,3 +441,63 @@ def test_a_model_finds_the_digests_of_its_inputs_where_they_are():
         "image": ("features", "image.hog"),
         "caption": ("preprocess", "caption"),
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"datasets.d.modalities.row": {"kind": "table", "columns": ["a"]}},
+            "datasets.d.modalities.row: no modalities of kind 'table'; there are: ",
+        ),
+        (
+            {"encoders.new": {"kind": "dino", "device": "tpu"}},
+            "encoders.new: no encoders of kind 'dino'; there are: ",
+        ),
+        (
+            {"datasets.d.source": [{"kind": "parquet", "version": "one"}]},
+            "datasets.d.source.0: no sources of kind 'parquet'; there are: ",
+        ),
+    ],
+)
+def test_a_kind_that_there_is_none_of_is_said_first_and_nothing_that_follows_from_it(changes, said):
+    other = {"datasets.d.capacity": 0}
+
+    with pytest.raises(ConfigError) as caught:
+        Plan.parse(small(changes | other))
+
+    first, *rest = caught.value.faults
+    assert first.startswith(said)
+    place = said.split(": ")[0]
+    assert [line for line in rest if line.startswith(place)] == []
+    assert any(line.startswith("datasets.d.capacity") for line in rest)
+
+
+def test_features_of_different_lengths_cannot_be_compared():
+    changes = {"models.align": {"dataset": "d", "task": "retrieve"}}
+    changes |= {"models.align.inputs": ["image.hog", "caption.ngrams"]}
+
+    with pytest.raises(ConfigError) as caught:
+        Plan.parse(small(changes))
+
+    assert caught.value.faults == (
+        "models.align.inputs: features of different lengths cannot be compared: image.hog 324, "
+        "caption.ngrams 64; take encoders that share a space, or task: align",
+    )
+    assert Plan.parse(small(changes | {"encoders.ngrams.dimensions": 324}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality", "more"),
+    [
+        ("hog", {"kind": "image", "height": 40, "width": 64}, {"orientations": 5}),
+        ("colour", {"kind": "image", "height": 8, "width": 8, "channels": 1}, {"bins": 7}),
+        ("ngrams", {"kind": "text", "bytes": 64}, {"dimensions": 50}),
+        ("logmel", {"kind": "audio", "rate_hz": 8000, "seconds": 1.0}, {"segments": 3}),
+    ],
+)
+def test_the_length_of_embeddings_that_is_planned_is_that_of_the_encoder(kind, modality, more):
+    stored = plugins.make("modalities", modality, "m")
+    encoder = plugins.make("encoders", {"kind": kind, **more}, "e")
+
+    assert encoder.dimensions_for(stored) == encoder.load(stored, "cpu").dimensions

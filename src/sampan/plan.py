@@ -20,7 +20,7 @@ from sampan.config.root import Config, ModelSettings
 from sampan.config.split import SplitSettings
 from sampan.errors import ConfigError
 from sampan.memory import SNAKEMAKE_MB, encoder_mb, modality_mb
-from sampan.refusals import plugin_faults
+from sampan.refusals import plugin_faults, with_plugin_faults
 
 PLAN_FILES = 256
 """Files of a scan at most, beside its columns'."""
@@ -77,6 +77,12 @@ class Plan:
     def __post_init__(self) -> None:
         if faults := plugin_faults(self.config.model_dump()):
             raise ConfigError(faults)
+        for name, model in self.config.models.items():
+            if model.task == "retrieve":
+                known = {input: self.dimensions(model.dataset, input) for input in model.inputs}
+                faults += unlike(name, known)
+        if faults:
+            raise ConfigError(faults)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Plan":
@@ -84,7 +90,7 @@ class Plan:
         try:
             config = parse(values)
         except ConfigError as fault:
-            raise ConfigError([*fault.faults, *plugin_faults(values)]) from None
+            raise ConfigError(with_plugin_faults(fault.faults, values)) from None
         return cls(config)
 
     # Names ------------------------------------------------------------------------------------
@@ -122,6 +128,15 @@ class Plan:
             for modality, encoders in settings.features.items()
             for encoder in encoders
         }
+
+    def dimensions(self, dataset: str, feature: str) -> int | None:
+        """The length of an encoder's embeddings, where its settings tell."""
+        modality, _, name = feature.partition(".")
+        settings = self.config.datasets[dataset].modalities[modality]
+        encoder = plugins.make("encoders", self.config.encoders[name].settings, name)
+        if not settings.store or not isinstance(encoder, plugins.KnowsDimensions):
+            return None
+        return encoder.dimensions_for(self.modality(dataset, modality))
 
     def encoders(self, *, gpu: bool) -> list[str]:
         """Names of the encoders that a GPU makes fast, or of all others."""
@@ -172,27 +187,65 @@ class Plan:
             | {"task": model.task},
             "inputs": {name: self.features[model.dataset, name].digest for name in model.inputs},
             "columns": columns,
-            "split": _changed(self.split(model)),
+            "split": self._split_said(model),
         }
 
     def split(self, model: ModelSettings) -> SplitSettings:
         """A model's own split, or its dataset's."""
         return model.split or self.config.datasets[model.dataset].split
 
+    def _split_said(self, model: ModelSettings) -> dict[str, Any]:
+        """Thousands of models may share a dataset's split, which may list thousands of groups."""
+        return _settings(model.split) if model.split else self._splits[model.dataset]
+
+    @cached_property
+    def _splits(self) -> dict[str, dict[str, Any]]:
+        return {name: _settings(found.split) for name, found in self.config.datasets.items()}
+
     def columns_file(self, dataset: str) -> str:
         """
-        Says which source columns the index holds, and what cells may lead to, in its name;
-        relative to the results folder.
+        There while the index is that of these columns, sources and partitions, whose digest its
+        name bears; relative to the results folder.
 
-        The index is made again where the config asks for others.
+        Whoever makes the index with others removes it, so that it is made again when it is asked
+        for again.
         """
+        return f"{dataset}/index/columns@{digest_of(self._index_identity(dataset))[:8]}.json"
+
+    def split_file(self, dataset: str) -> str:
+        """The same of `index/dataset.json`, which says the dataset's split too."""
+        wanted = [self._index_identity(dataset), _changed(self.config.datasets[dataset].split)]
+        return f"{dataset}/index/split@{digest_of(wanted)[:8]}.json"
+
+    def _index_identity(self, dataset: str) -> dict[str, Any]:
+        """What of a config decides the index, but for the sources' content."""
         settings = self.config.datasets[dataset]
-        wanted: list[Any] = [
-            settings.columns, {name: e.column for name, e in settings.modalities.items()}
-        ]  # fmt: skip
-        if allow := _allowed(settings):
-            wanted.append({"allow": allow})
-        return f"{dataset}/index/columns@{digest_of(wanted)[:8]}.json"
+        sources = [
+            [
+                entry.model_dump(exclude_defaults=True, include=set(type(entry).model_fields)),
+                _changed(plugins.make("sources", entry.settings, dataset)),
+            ]
+            for entry in settings.source
+        ]
+        return {
+            "sources": sources,
+            "capacity": settings.capacity,
+            "rows_per_job": settings.rows_per_job,
+            "on_duplicate": settings.on_duplicate,
+            "columns": settings.columns,
+            "modalities": {name: entry.column for name, entry in settings.modalities.items()},
+        }
+
+    @cached_property
+    def page(self) -> str:
+        """
+        The page of this config, relative to the results folder: two configs have two.
+
+        Where the results lie and what they may take at most is no part of its name.
+        """
+        config = self.config.model_dump(mode="json", exclude={"results", "quota"})
+        made = [stage.digest for stage in self.stages()]
+        return f"reports/{digest_of([config, made])[:8]}.html"
 
     def plan_files(self, dataset: str) -> list[str]:
         """The scan's file of each partition; those of neighbours may be one."""
@@ -213,7 +266,6 @@ class Plan:
             "on_duplicate": settings.on_duplicate,
             "columns": settings.columns,
             "modalities": {name: entry.column for name, entry in settings.modalities.items()},
-            "split": _settings(settings.split),
             "columns_file": self.columns_file(dataset),
         }
 
@@ -221,6 +273,12 @@ class Plan:
         spec = self.scan_spec(dataset)
         wanted = ("dataset", "capacity", "rows_per_job", "columns", "modalities")
         return {key: spec[key] for key in wanted}
+
+    def commit_index_spec(self, dataset: str) -> dict[str, Any]:
+        return self.index_spec(dataset) | {
+            "split": self._splits[dataset],
+            "split_file": self.split_file(dataset),
+        }
 
     def preprocess_spec(self, dataset: str, modality: str) -> dict[str, Any]:
         settings = self.config.datasets[dataset]
@@ -276,7 +334,7 @@ class Plan:
         return {
             "stage": self.models[name]._asdict(),
             "settings": _settings(model),
-            "split": _settings(self.split(model)),
+            "split": self._split_said(model),
             "columns": self.config.datasets[model.dataset].columns,
             "features": {
                 feature: self.features[model.dataset, feature]._asdict() for feature in model.inputs
@@ -326,17 +384,33 @@ class Plan:
     def extract_mb(
         self, encoder: str, threads: int, gpus: int = 0, *, of: tuple[str, str] | None = None
     ) -> int:
-        """`of` is the dataset and the modality, which counts where it is not stored."""
+        """`of` is the dataset and the modality, whose rows count where they are long."""
         entry = self.config.encoders[encoder]
         plugin = plugins.make("encoders", entry.settings, encoder)
         source = self.config.datasets[of[0]].modalities[of[1]] if of else None
-        fused = None if source is None or source.store else _fused(source, entry.kind)
-        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus, fused)
+        fused = stored = None
+        if source is not None and source.store:
+            stored = plugins.make("modalities", source.settings, source.kind)
+        elif source is not None:
+            fused = _fused(source, entry.kind)
+        return SNAKEMAKE_MB + encoder_mb(plugin, threads, gpus, fused, stored)
 
 
 def _allowed(settings: DatasetSettings) -> dict[str, list[str]]:
     """Number of a source → the folders beside its root in which its files may lie."""
     return {str(i): source.allow for i, source in enumerate(settings.source) if source.allow}
+
+
+def unlike(model: str, lengths: Mapping[str, int | None]) -> list[str]:
+    """A line where features that a model compares are of different lengths; None is not known."""
+    known = {feature: length for feature, length in lengths.items() if length is not None}
+    if len(set(known.values())) < 2:
+        return []
+    listed = ", ".join(f"{feature} {length:,}" for feature, length in known.items())
+    return [
+        f"models.{model}.inputs: features of different lengths cannot be compared: {listed}; take "
+        "encoders that share a space, or task: align"
+    ]
 
 
 def _fused(entry: ModalityEntry, encoder_kind: str) -> Any:

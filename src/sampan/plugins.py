@@ -33,9 +33,9 @@ REVISIONS: Mapping[str, int] = {
     "preprocess": 2,
     "extract": 1,
     "train": 1,
-    "modalities.image": 2,
-    "modalities.text": 1,
-    "modalities.audio": 1,
+    "modalities.image": 3,
+    "modalities.text": 2,
+    "modalities.audio": 2,
     "encoders.hog": 1,
     "encoders.colour": 1,
     "encoders.ngrams": 1,
@@ -61,6 +61,18 @@ class Decoded(NamedTuple):
 
     length: int | None = None
     notes: tuple[str, ...] = ()
+
+
+class Shortened(Decoded):
+    """The same of a sample that is known to have had `whole` elements, more than its row holds."""
+
+    whole: int
+
+    @classmethod
+    def of(cls, length: int, notes: tuple[str, ...], whole: int) -> "Shortened":
+        found = cls(length, notes)
+        found.whole = whole
+        return found
 
 
 class Modality(Protocol):
@@ -142,6 +154,27 @@ class Encoder(Protocol):
         ...
 
     def load(self, modality: Modality, device: str) -> Encode: ...
+
+
+@runtime_checkable
+class KnowsDimensions(Protocol):
+    """An encoder whose settings tell how long its embeddings are."""
+
+    def dimensions_for(self, modality: Modality) -> int:
+        """Of embeddings of this modality; no array library is imported."""
+        ...
+
+
+@runtime_checkable
+class GrowsWithRows(Protocol):
+    """An encoder whose working memory grows with the length or the size of a row."""
+
+    def row_memory_bytes(self, modality: Modality) -> int:
+        """
+        As `memory_bytes`, with rows of this modality; from the settings alone. The rows themselves
+        do not count.
+        """
+        ...
 
 
 AUTO_ROWS: Mapping[str, int] = {"cpu": 32, "cuda": 1024}

@@ -33,6 +33,38 @@ def plugin_faults(values: Mapping[str, Any]) -> list[str]:
     return faults
 
 
+def with_plugin_faults(faults: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """Both, unknown kinds first; what else is wrong with such an entry follows from that."""
+    unknown = unknown_kinds(values)
+    below = tuple(f"{place}." for place in unknown)
+    refused = plugin_faults(values)
+    first = [line for place in unknown for line in refused if line.startswith(f"{place}: ")]
+    kept = [line for line in faults if not line.startswith(below)]
+    return [*first, *kept, *(line for line in refused if line not in first)]
+
+
+def unknown_kinds(values: Mapping[str, Any]) -> list[str]:
+    """
+    Where an entry is of a kind that there is none of: what else it lacks follows from that.
+    """
+    entries: list[tuple[plugins.Group, str, Any]] = [
+        ("encoders", f"encoders.{name}", entry)
+        for name, entry in mapping(values.get("encoders")).items()
+    ]
+    for name, dataset in mapping(values.get("datasets")).items():
+        where = f"datasets.{name}"
+        sources = mapping(dataset).get("source")
+        for number, entry in enumerate(sources if isinstance(sources, list) else []):
+            entries.append(("sources", f"{where}.source.{number}", entry))
+        for modality, entry in mapping(mapping(dataset).get("modalities")).items():
+            entries.append(("modalities", f"{where}.modalities.{modality}", entry))
+    return [
+        where
+        for group, where, entry in entries
+        if isinstance(kind := mapping(entry).get("kind"), str) and kind not in plugins.kinds(group)
+    ]
+
+
 def _as_decoded(
     settings: Any, listed: Sequence[str], encoders: Mapping[str, Any]
 ) -> Sequence[Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from sampan.errors import DataError
 from sampan.evaluation import bootstrap
@@ -48,6 +49,20 @@ def test_all_statistics_see_the_same_resamples_however_they_are_cut(monkeypatch)
     )
 
     assert found["mean"]["low"] == pytest.approx(-found["negative"]["high"])
+
+
+@pytest.mark.parametrize("samples", [1, 20, 396])
+@pytest.mark.parametrize("hit", [True, False])
+def test_a_share_of_all_samples_or_of_none_has_the_exact_interval(samples, hit):
+    hits = np.full(samples, hit)
+
+    found = intervals({"share": mean_of(hits)}, samples, resamples=100, seed=0, shares=("share",))[
+        "share"
+    ]
+
+    exact = binomtest(samples * hit, samples).proportion_ci(0.95, method="exact")
+    assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high))
+    assert found["low"] < found["high"]
 
 
 def test_no_samples_are_an_error():

@@ -74,3 +74,22 @@ def test_memory_is_bounded_by_cutting_the_resamples(classes, monkeypatch):
     cut = classification_metrics(*classes, num_classes=9, resamples=100, seed=0)
 
     assert cut == whole
+
+
+def test_a_perfect_score_on_few_samples_has_a_wide_interval():
+    right = np.repeat([0, 1], [30, 10])
+
+    found = classification_metrics(right, right, num_classes=2, resamples=100, seed=0)
+
+    assert found["accuracy"] == pytest.approx({"value": 1, "low": 0.025 ** (1 / 40), "high": 1})
+    of_classes = (0.025 ** (1 / 30) + 0.025 ** (1 / 10)) / 2
+    assert found["macro_f1"] == pytest.approx({"value": 1, "low": of_classes, "high": 1})
+
+
+def test_where_every_sample_is_wrong_the_interval_reaches_up():
+    right = np.repeat([0, 1], 10)
+
+    found = classification_metrics(right, 1 - right, num_classes=2, resamples=100, seed=0)
+
+    assert found["accuracy"] == pytest.approx({"value": 0, "low": 0, "high": 1 - 0.025 ** (1 / 20)})
+    assert found["macro_f1"] == pytest.approx({"value": 0, "low": 0, "high": 1 - 0.025 ** (1 / 10)})

@@ -1,5 +1,6 @@
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ import soundfile
 import soxr
 
 from sampan.errors import InvalidSample
-from sampan.modalities.audio import Audio
+from sampan.modalities.audio import SHIFTED, Audio
+from sampan.modalities.riff import COUNTED, UNKNOWN
+from sampan.plugins import Shortened
 from sampan.testing import samples
 from sampan.testing.modalities import ModalityConformance, decoded
 
@@ -225,7 +228,132 @@ def test_a_wav_file_of_a_stream_is_read_to_its_end(data):
     same = data / "odd/audio/pcm24_mono.wav"
     plugin = Audio(rate_hz=8_000, seconds=1.0, dtype="int16")
 
-    assert decoded(plugin, stream.read_bytes())[1] == (4_301, ("padded",))
+    assert decoded(plugin, stream.read_bytes())[1] == (4_301, (UNKNOWN, "padded"))
     np.testing.assert_array_equal(
         decoded(plugin, stream.read_bytes())[0], decoded(plugin, same.read_bytes())[0]
     )
+
+
+@pytest.mark.parametrize("name", ["7fffffff.wav", "header-counted-44.wav"])
+def test_the_sound_of_a_stream_is_that_of_the_same_file_with_its_size(data, name):
+    source = (Path(data).parent / "cases/wav_claims/snd" / name).read_bytes()
+    plugin = Audio(rate_hz=8_000, seconds=4.0)
+    at = source.index(b"data") + 4
+    sized = source[:at] + struct.pack("<I", len(source) - at - 4) + source[at + 4 :]
+
+    row, told = decoded(plugin, source)
+
+    np.testing.assert_array_equal(row, decoded(plugin, sized)[0])
+    assert told.notes[0] in (UNKNOWN, COUNTED)
+    assert told.length == decoded(plugin, sized)[1].length > 0
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW"])
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_no_size_of_a_stream_loses_its_sound(subtype, size):
+    source = samples.tone("WAV", subtype=subtype)
+    at = source.index(b"data") + 4
+    stream = source[:4] + bytes(4) + source[8:at] + struct.pack("<I", size) + source[at + 4 :]
+    plugin = Audio(rate_hz=16_000, seconds=0.5)
+
+    row, told = decoded(plugin, stream)
+
+    np.testing.assert_array_equal(row, decoded(plugin, source)[0])
+    assert told == (8_000, (UNKNOWN,))
+
+
+def test_a_stream_of_64_bit_sizes_is_read_to_its_end():
+    source = samples.tone("RF64")
+    at = source.index(b"ds64") + 8
+    plugin = Audio(rate_hz=16_000, seconds=0.5)
+
+    row, told = decoded(plugin, source[:at] + b"\xff" * 16 + source[at + 16 :])
+
+    np.testing.assert_array_equal(row, decoded(plugin, source)[0])
+    assert told.notes == (UNKNOWN,)
+    with pytest.raises(InvalidSample, match="truncated WAV: 16,000 bytes of sound claimed, 15,900"):
+        decoded(plugin, source[:-100])
+
+
+@pytest.mark.parametrize("before", [bytes(500), b"HTTP/1.1 200 OK\r\n\r\n", b"\xff" * 9])
+def test_what_lies_before_the_sound_of_an_mp3_is_passed_over_and_noted(before):
+    source = samples.tone("MP3")
+    plugin = Audio(rate_hz=16_000, seconds=0.4)
+
+    row, told = decoded(plugin, before + source)
+
+    np.testing.assert_array_equal(row, decoded(plugin, source)[0])
+    assert told.notes == (SHIFTED, "cut")
+
+
+def test_an_mp3_with_zeros_behind_its_tag_is_read_as_by_its_name(data):
+    path = Path(data).parent / "cases/mp3_zeros_before_the_sync/snd/zeros-after-id3.mp3"
+    sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+
+    row, told = decoded(Audio(rate_hz=rate_hz, seconds=2.0), path.read_bytes())
+
+    assert told.notes == (SHIFTED, "padded")
+    np.testing.assert_allclose(row[: told.length], sound.mean(axis=1)[: told.length], atol=1e-6)
+
+
+def test_whole_numbers_stored_as_floats_are_noted_and_can_be_scaled():
+    numbers = noise(800).astype(np.float32)
+    source = wav(numbers, subtype="FLOAT")
+
+    loud, told = decoded(Audio(rate_hz=8_000, seconds=0.1), source)
+    row, scaled = decoded(Audio(rate_hz=8_000, seconds=0.1, full_scale=32_768), source)
+
+    assert (told.notes, scaled.notes) == (("loud",), ())
+    np.testing.assert_array_equal(loud, numbers)
+    np.testing.assert_array_equal(row, numbers / 32_768)
+
+
+def test_whole_numbers_stored_as_floats_are_refused_where_all_would_be_clipped():
+    source = wav(noise(800).astype(np.float32), subtype="FLOAT")
+    in_sixteen_bit = {"rate_hz": 8_000, "seconds": 0.1, "dtype": "int16"}
+
+    with pytest.raises(InvalidSample, match=r"loud: 32,\d\d\d times full scale; set full_scale"):
+        decoded(Audio(**in_sixteen_bit), source)
+
+    row, _ = decoded(Audio(**in_sixteen_bit, full_scale=32_768), source)
+    np.testing.assert_array_equal(row, noise(800))
+
+
+def test_full_scale_is_of_floats_alone():
+    row, _ = decoded(Audio(rate_hz=8_000, seconds=0.1, full_scale=32_768), wav(noise(800)))
+
+    np.testing.assert_array_equal(row, noise(800) / np.float32(32_768))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (b"\0\0\0\x20ftypM4A " + bytes(20), "unsupported format: an M4A sound; convert it to WAV"),
+        (b"\xff\xf1\x50\x80" + bytes(60), "unsupported format: an AAC sound; convert it to WAV"),
+        (b"MThd\0\0\0\6" + bytes(20), "not audio: a MIDI file, notes without sound; render it"),
+        (b"\0\0\0\x20ftypisom" + bytes(20), "not audio: an MP4 video; take its sound out first"),
+        (b"ID3\3\0\0\0\0\1H" + bytes(100), "not audio: begins like an MP3 file and has no sound"),
+        (samples.image("JPEG"), "not audio: a JPEG picture; is this the right column"),
+        (samples.tone()[:30], "corrupt audio: a WAV sound, "),
+        (
+            samples.tone()[:36] + b"LIST\4\0\0\0INFO",
+            "corrupt audio: a WAV sound, there is no sound",
+        ),
+        (samples.tone("FLAC")[:60], "corrupt audio: a FLAC sound, "),
+    ],
+)
+def test_what_is_no_sound_is_named(source, said):
+    with pytest.raises(InvalidSample) as verdict:
+        decoded(Audio(rate_hz=8_000, seconds=0.1), source)
+
+    assert str(verdict.value).startswith(said)
+    assert str(verdict.value).isprintable()
+
+
+def test_a_sound_that_is_cut_says_how_long_the_whole_is():
+    source = samples.tone(frequency_hz=440, seconds=2.0, rate_hz=8_000)
+
+    told = Audio(rate_hz=16_000, seconds=0.5).decode(source, np.zeros(8_000, np.float32))
+
+    assert isinstance(told, Shortened)
+    assert (told.length, told.whole) == (8_000, 32_000)

@@ -19,7 +19,7 @@ NOT_USABLE = {
     "broken.png": "corrupt PNG",
     "broken_data_stream.png": "corrupt PNG",
     "decompression_bomb.gif": "too many pixels",
-    "decompression_bomb.ico": "not an image",
+    "decompression_bomb.ico": "unsupported format",
     "html_error_page.jpg": "not an image",
     "huge_25000x25000_1bit.png": "too many pixels",
     "one_byte.png": "not an image",
@@ -310,9 +310,42 @@ def test_metadata_that_cannot_be_read_is_noted_and_harms_nothing(exif):
     )
 
 
-def test_float_pixels_are_refused_because_their_white_is_unknown():
-    with pytest.raises(InvalidSample, match="unsupported pixels: mode F"):
-        row_of(file_of(np.ones((4, 4), dtype=np.float32), "TIFF"))
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (samples.image("ICO"), "unsupported format: an ICO icon; convert it to JPEG or PNG"),
+        (samples.image("JPEG2000"), "unsupported format: a JPEG 2000 picture; convert it to JPEG"),
+        (samples.image("TGA"), "unsupported format: a TGA picture; convert it to JPEG or PNG"),
+        (b"qoif" + bytes(20), "unsupported format: a QOI picture; convert it to JPEG or PNG"),
+        (b"8BPS\0\1" + bytes(20), "unsupported format: a PSD picture (Photoshop); convert it"),
+        (b"\0\0\0\x20ftypheic" + bytes(20), "unsupported format: a HEIC picture; convert it to"),
+        (b"\xff\x0a" + bytes(20), "unsupported format: a JPEG XL picture; convert it to JPEG"),
+        (b"\0\0\0\x20ftypisom", "not an image: an MP4 video; take its frames out first"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not an image: a Git LFS pointer, not"),
+        (samples.tone(), "not an image: a WAV sound; is this the right column?"),
+        (bytes(99), "not an image: nothing but bytes 0x00"),
+        (samples.image("TIFF")[:60], "corrupt TIFF: "),
+    ],
+)
+def test_what_is_no_picture_that_can_be_read_is_named(source, said):
+    with pytest.raises(InvalidSample) as verdict:
+        row_of(source)
+
+    assert str(verdict.value).startswith(said)
+    assert str(verdict.value).isprintable()
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw", "tiff_adobe_deflate"])
+def test_damaged_pixels_are_refused_in_words(compression):
+    source = bytearray(samples.image("TIFF", compression=compression, height=200, width=200))
+    for at in range(200, len(source) - 200, 97):
+        source[at] ^= 0xFF
+
+    with pytest.raises(InvalidSample) as verdict:
+        row_of(bytes(source))
+
+    assert "error" not in str(verdict.value)
+    assert str(verdict.value).isprintable()
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])

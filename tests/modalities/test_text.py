@@ -6,6 +6,7 @@ import pytest
 
 from sampan.errors import InvalidSample
 from sampan.modalities.text import Text
+from sampan.plugins import Shortened
 from sampan.testing import samples
 from sampan.testing.modalities import ModalityConformance, decoded
 
@@ -109,6 +110,32 @@ def test_a_run_of_combining_marks_does_not_hold_up_everybody():
     assert time.process_time() - start < 5
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (b"PK\3\4" + bytes(40), "not text: a ZIP archive; unpack it first"),
+        (b"\x1f\x8b\x08\0" + bytes(40), "not text: gzip-compressed; unpack it first"),
+        (b"%PDF-1.4\n1 0 obj", "not text: a PDF document; take its pages out as PNG, or its words"),
+        (b"{\\rtf1 a}", "not text: an RTF document; save it as plain text"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not text: a Git LFS pointer, not the"),
+        (samples.image("PNG"), "not text: a PNG picture; is this the right column?"),
+        ("MAC à".encode("latin-1"), "not UTF-8: byte 0xe0 at 4; convert the source"),
+    ],
+)
+def test_what_is_no_text_is_named(source, said):
+    with pytest.raises(InvalidSample) as verdict:
+        decoded(Text(), source)
+
+    assert str(verdict.value).startswith(said)
+    assert str(verdict.value).isprintable()
+
+
+def test_a_page_is_stored_and_noted():
+    page = "<!DOCTYPE html><html>404</html>"
+
+    assert stored(page, 64) == (page, ("HTML page",))
+
+
 def test_every_odd_text_is_stored_or_refused_with_its_reason(data):
     for path in sorted((data / "odd/text").iterdir()):
         try:
@@ -121,3 +148,12 @@ def test_every_odd_text_is_stored_or_refused_with_its_reason(data):
             whole = unicodedata.normalize("NFC", path.read_bytes().decode("utf-8-sig"))
             assert whole.startswith(kept)
             assert told.notes == (() if kept == whole else ("cut",))
+
+
+def test_a_text_that_is_cut_says_how_many_bytes_the_whole_has():
+    out = np.zeros(10, np.uint8)
+
+    told = Text(bytes=10).decode(b"a" * 50, out)
+
+    assert isinstance(told, Shortened)
+    assert (told.length, told.whole) == (10, 50)

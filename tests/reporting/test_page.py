@@ -12,6 +12,7 @@ from reporting.html_check import Page
 from sampan.reporting.data import (
     DatasetReport,
     LabelCount,
+    Metric,
     ModalityReport,
     ModelReport,
     Picture,
@@ -21,6 +22,7 @@ from sampan.reporting.data import (
     ReportData,
     Sample,
     Text,
+    Unfinished,
 )
 from sampan.reporting.page import LIMITS, render
 
@@ -47,7 +49,8 @@ def test_the_page_fetches_nothing(html: str, page: Page) -> None:
         if name in ("src", "href", "srcset", "action", "data", "xlink:href")
     ]
 
-    assert all(str(a).startswith(("#", "data:image/png;base64,")) for a in addresses)
+    inside = ("#", "data:image/png;base64,", "data:audio/mpeg;base64,")
+    assert all(str(a).startswith(inside) for a in addresses)
     assert not re.search(r"https?://|@import|url\(|<script|<link", html)
 
 
@@ -243,3 +246,65 @@ def test_what_an_encoder_refused_stands_in_the_quarantine_under_its_name() -> No
     page = Page(render(dataclasses.replace(demo_report(), datasets=[dataset])))
 
     assert "image.hog not finite 2 row-17" in page.text
+
+
+def test_the_number_of_test_samples_stands_beside_every_result() -> None:
+    page = render(demo_report())
+
+    head = page[page.index('id="results"') : page.index('id="dataset-1-digits"')]
+    assert Page(head).text.count("Test samples") == 1
+    for model in demo_report().models:
+        assert f">{model.samples:,}<" in head
+
+
+def test_a_score_of_all_samples_says_what_its_interval_is() -> None:
+    perfect = [Metric(name="accuracy", value=1.0, low=0.99, high=1.0)]
+    model = dataclasses.replace(classifier(), metrics=perfect)
+
+    page = Page(render(dataclasses.replace(demo_report(), models=[model])))
+
+    assert page.text.count("Clopper–Pearson") == 2
+    assert "Clopper–Pearson" not in Page(render(demo_report())).text
+
+
+def test_a_dataset_without_labels_has_no_column_for_them() -> None:
+    samples = [Sample(key="a", media={}, split="train")]
+    bare = dataclasses.replace(demo_dataset(), label_name=None, labels=(), examples=samples)
+
+    page = Page(render(dataclasses.replace(demo_report(), datasets=[bare], models=[])))
+
+    heads = [words for words in page.texts if words in ("label", "digit")]
+    assert heads == []
+
+
+def test_absent_samples_are_counted_for_themselves() -> None:
+    sparse = dataclasses.replace(demo_dataset().modalities[1], valid=1000, absent=797)
+    dataset = dataclasses.replace(demo_dataset(), modalities=[sparse])
+
+    page = Page(render(dataclasses.replace(demo_report(), datasets=[dataset], models=[])))
+
+    assert "Absent" in page.texts and "797" in page.texts
+    assert "Absent" not in Page(render(demo_report())).texts
+
+
+def test_a_cut_says_by_how_much() -> None:
+    cut = dataclasses.replace(demo_dataset().modalities[1], cut_by="by 30 % or more")
+    dataset = dataclasses.replace(demo_dataset(), modalities=[cut])
+
+    page = Page(render(dataclasses.replace(demo_report(), datasets=[dataset])))
+
+    assert "12 cut (by 30 % or more)" in page.text
+
+
+def test_what_is_unfinished_is_named_first_and_escaped() -> None:
+    failed = Unfinished(
+        what="model m", state="failed", why=f"error: {HOSTILE}\x1b[31m", log=HOSTILE
+    )
+
+    html = render(dataclasses.replace(demo_report(), unfinished=[failed]))
+
+    page = Page(html)
+    assert page.faults == []
+    assert html.index("Incomplete: 1 failed") < html.index("</header>")
+    assert HOSTILE in page.text and "\x1b" not in html
+    assert "<script" not in html

@@ -19,6 +19,7 @@ from sampan.reporting.distributions import (
     value_histogram,
 )
 from sampan.reporting.intervals import metric_intervals
+from sampan.reporting.lettering import fit, width
 from sampan.reporting.svg import Frame, ticks
 
 
@@ -188,3 +189,36 @@ def test_labels_of_one_size_have_no_smallest_and_no_largest() -> None:
     assert figure is not None
     assert figure.title == "2 labels, 3 samples each"
     assert "largest" not in figure.note
+
+
+WIDE = ["W" * 40, "数字" * 20, "👩🏽‍🏫" * 12, "iiii", "Ärztin für Allgemeinmedizin", "a\u202eb" * 9]
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_no_label_reaches_beyond_the_left_edge_of_a_plot(name: str) -> None:
+    bars = label_bars([LabelCount(label=name, splits={"train": 3})], {"train": 3}, "label")
+    matrix = confusion_matrix(Confusion(labels=[name, "b"], counts=np.eye(2, dtype=int)))
+
+    assert bars is not None
+    for svg in (bars.svg, matrix.svg):
+        texts = [
+            text
+            for text in ElementTree.fromstring(str(svg)).iter("text")
+            if text.get("text-anchor") == "end" and "transform" not in text.attrib
+        ]
+        assert texts
+        assert all(float(text.get("x", "")) >= width(text.text or "") for text in texts)
+        assert name[:20] in str(svg) or "\\u202e" in str(svg)  # whole in the tip
+
+
+def test_numbers_beside_an_axis_have_room() -> None:
+    frame = Frame(x=(0, 1), y=(0, 900_000))
+
+    assert frame.left >= width("900,000")
+
+
+def test_a_text_is_shortened_between_whole_signs() -> None:
+    assert fit("👩🏽‍🏫👩🏽‍🏫👩🏽‍🏫", 40) == "👩🏽‍🏫👩🏽‍🏫👩🏽‍🏫"
+    assert fit("👩🏽‍🏫👩🏽‍🏫👩🏽‍🏫", 30) == "👩🏽‍🏫…"
+    assert fit("short", 100) == "short"
+    assert width(fit("x" * 100, 80)) <= 80

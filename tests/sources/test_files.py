@@ -304,6 +304,19 @@ def test_a_file_that_does_not_stop_to_change_costs_one_sample(folder, monkeypatc
     assert reason(files_of(folder), "images/a.png").startswith("it changes while it is read: ")
 
 
+def test_a_file_that_storage_has_to_fetch_first_is_waited_for(folder, monkeypatch):
+    original = os.read
+
+    def read(handle, size):
+        if not os.get_blocking(handle):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return original(handle, size)
+
+    monkeypatch.setattr(reading.os, "read", read)
+
+    assert files_of(folder).read(0, "images/a.png").data == b"aaa"
+
+
 def before_each_read(monkeypatch, changes):
     original, left = os.read, list(changes)
 
@@ -325,14 +338,14 @@ def test_a_file_that_alone_may_not_be_read_costs_one_sample_at_once(
     fail_opening(monkeypatch, number, times=1)
     files = files_of(folder, patience_seconds=60)
 
-    with pytest.raises(DeniedFile, match="permission denied: by the file, not by its folder"):
+    with pytest.raises(DeniedFile, match="permission denied: this job's user may not read it"):
         files.read(0, "images/a.png")
 
     assert files.read(0, "images/b.png").data == b"bbb"
     assert waits == []
 
 
-def test_a_folder_that_may_not_be_read_is_storage_in_trouble(folder, monkeypatch, waits):
+def test_a_root_that_may_not_be_read_is_storage_in_trouble(folder, monkeypatch, waits):
     fail_opening(monkeypatch, errno.EACCES, times=1000)
     monkeypatch.setattr(os, "access", lambda *_: False)
 

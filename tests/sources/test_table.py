@@ -1,6 +1,8 @@
 import csv
+import datetime
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from sampan import plugins
 from sampan.errors import ConfigError, DataError
 from sampan.plugins import Cells
-from sampan.sources import lines
+from sampan.sources import delimited, lines
 from sampan.sources.table import Table
 
 
@@ -86,7 +88,9 @@ def test_a_semicolon_table_that_is_read_with_commas_lacks_its_columns(data):
         rows(data / "odd/table/captions_latin1.csv")
 
     (line,) = fault.value.faults
-    assert line.endswith("captions_latin1.csv: no column 'id'; there are: id;caption;label")
+    assert line.endswith(
+        "captions_latin1.csv: no column 'id'; there are: id;caption;label; set delimiter: ';'"
+    )
 
 
 def test_a_column_that_is_there_twice_cannot_be_used_but_others_can(data):
@@ -119,27 +123,24 @@ def test_blank_lines_are_no_rows(tmp_path):
     assert rows(path, ("a",)) == [("1", "x", None), ("2", "y", None)]
 
 
-def test_an_empty_file_has_no_columns(tmp_path):
-    with pytest.raises(DataError, match="no column 'id'; there are: none"):
-        rows(write(tmp_path / "t.csv", ""))
+@pytest.mark.parametrize("content", [b"", b"\n\r\n", b"\xef\xbb\xbf"])
+def test_a_file_without_a_header_has_no_rows(tmp_path, content):
+    assert rows(write(tmp_path / "t.csv", content), ("a",)) == []
 
 
-@pytest.mark.parametrize("content", ["id\rb\r1\r2\r", '"id\n1\n', 'id,"a"b\n'])
+@pytest.mark.parametrize("content", ['"id\n1\n', 'id,"a"b\n'])
 def test_a_header_that_cannot_be_read_is_a_fault_of_the_file(tmp_path, content):
     with pytest.raises(DataError, match=r"t\.csv: the header cannot be read: "):
         rows(write(tmp_path / "t.csv", content))
 
 
-def test_a_quote_that_never_ends_spoils_no_row_before_it(tmp_path):
-    path = write(tmp_path / "t.csv", 'id,a\n1,x\n2,"y\n3,z\n')
-
-    assert rows(path) == [("1", None), ("", "unreadable row: unexpected end of data")]
-
-
 def test_text_after_a_closing_quote_spoils_one_row(tmp_path):
     path = write(tmp_path / "t.csv", 'id,a\n1,"x"y\n2,z\n')
 
-    assert rows(path) == [("", "unreadable row: ',' expected after '\"'"), ("2", None)]
+    assert rows(path) == [
+        ("", f"unreadable row: text follows a closing quote; {UNQUOTE}"),
+        ("2", None),
+    ]
 
 
 def test_a_line_without_end_is_one_bad_row_and_not_held_in_memory(tmp_path, monkeypatch):
@@ -154,7 +155,7 @@ def test_a_line_without_end_is_one_bad_row_and_not_held_in_memory(tmp_path, monk
 
 
 def test_a_cell_that_is_too_long_is_one_bad_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "LONGEST_CELL", 100)
+    monkeypatch.setattr(delimited, "LONGEST_CELL", 100)
     path = write(tmp_path / "t.csv", f"id,a\n1,{'x' * 101}\n2,y\n")
 
     assert rows(path) == [("", "unreadable row: field larger than field limit (100)"), ("2", None)]
@@ -175,7 +176,8 @@ def test_utf16_is_refused_by_its_mark(tmp_path):
     ("encoding", "message"),
     [
         ("utf-16", "encoding: in 'utf-16' a line feed is not one byte; convert the table"),
-        ("utf-8-sig", "a byte order mark is dropped"),
+        ("utf-32-le", "a line feed is not one byte"),
+        ("undefined", "encoding: 'undefined' is unknown"),
         ("latin-11", "encoding: 'latin-11' is unknown; set one such as utf-8 or latin-1"),
         ("hex", "encoding: 'hex' is unknown"),
     ],
@@ -188,6 +190,14 @@ def test_an_encoding_whose_lines_cannot_be_told_apart_is_refused(encoding, messa
 
     assert fault.value.faults[0].startswith("source.0.encoding: ")
     assert message.removeprefix("encoding: ") in fault.value.faults[0]
+
+
+@pytest.mark.parametrize("delimiter", ['"', "\n", "\r", "\0"])
+def test_what_cannot_part_cells_is_no_delimiter(delimiter):
+    settings = {"kind": "table", "path": "t.csv", "key": "id", "delimiter": delimiter}
+
+    with pytest.raises(ConfigError, match=r"^source\.0\.delimiter: .* cannot part cells; set one"):
+        plugins.make("sources", settings, "source.0")
 
 
 # JSON Lines ---------------------------------------------------------------------------------------
@@ -237,7 +247,9 @@ def test_a_column_that_no_row_has_is_missing_but_some_rows_may_lack_it(tmp_path)
     path = write(tmp_path / "t.jsonl", '{"id": 1}\n{"id": 2, "a": "x"}\n')
 
     assert rows(path, ("a",)) == [("1", None, None), ("2", "x", None)]
-    with pytest.raises(DataError, match=r"t\.jsonl: no row has the column 'b', 'c'"):
+    with pytest.raises(
+        DataError, match=r"t\.jsonl: no row has the column 'b', 'c'; there are: id, a$"
+    ):
         rows(path, ("a", "b", "c"))
 
 
@@ -357,11 +369,17 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
     [
         ("gone.csv", "gone.csv: no such table; paths are relative to the working folder"),
         ("*.csv", "*.csv: no file matches; paths are relative to the working folder"),
-        (".", ".: no such table; paths are relative to the working folder"),
+        (".", ".: a folder, not a table; name its files, such as ./*.csv"),
+        ("pipe", "pipe: no file but a device, a pipe or the like"),
+        (
+            "https://a.b/t.csv",
+            "https://a.b/t.csv: a URL, not a path; download it first, for jobs have no network",
+        ),
     ],
 )
 def test_a_table_that_is_not_there_is_one_clear_line(tmp_path, monkeypatch, path, message):
     monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(DataError) as fault:
         Table(path=path, key="id").files()
@@ -411,6 +429,102 @@ def test_where_keeps_the_rows_that_have_these_values(tmp_path, where, keys, endi
     assert "".join(key for key, _ in rows(path, where=where)) == keys
 
 
+@pytest.mark.parametrize(
+    ("where", "column", "message"),
+    [
+        (
+            {"lang": False},
+            ["no", "no", "de"],
+            "lang is read by YAML as False, and the column holds "
+            "'no' (2), 'de' (1); .* in quotes, such as where: {lang: 'no'}",
+        ),
+        ({"lang": 8}, ["010"] * 3, "lang is read by YAML as 8, .* such as where: {lang: '010'}"),
+        ({"lang": "no"}, [" no", "No", "NO"], "lang is the text 'no', and the column holds ' no'"),
+        ({"lang": 1}, ["1.0"] * 3, "lang is read by YAML as 1, and the column holds '1.0' (3)"),
+        ({"lang": "de", "id": 5}, ["de"] * 3, "id is read by YAML as 5, and the column holds '0'"),
+        ({"lang": "de", "id": "2"}, ["de", "no", "no"], "no row has all of {'lang'"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_where_that_leaves_no_row_is_told_with_what_the_column_holds(
+    tmp_path, ending, where, column, message
+):
+    path = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        parquet(path, id=["0", "1", "2"], lang=column)
+    else:
+        write(path, "id,lang\n" + "".join(f"{i},{text}\n" for i, text in enumerate(column)))
+    assert rows(path, where=where) == []
+
+    (line,) = Table(path=str(path), key="id", where=where).why_no_rows()
+
+    for part in message.split(" .* "):
+        assert part in line
+    assert line.startswith(f"{path}: where: ")
+
+
+@pytest.mark.parametrize(
+    ("where", "keys"),
+    [({"n": 1}, "0"), ({"n": "1.0"}, "0"), ({"on": "true"}, "0"), ({"on": False}, "1"),
+     ({"day": "2024-01-02"}, "1"), ({"code": "a"}, "0")],
+)  # fmt: skip
+def test_where_knows_the_types_of_parquet(tmp_path, where, keys):
+    days = [datetime.date(2024, 1, 1), datetime.date(2024, 1, 2)]
+    path = parquet(
+        tmp_path / "t.parquet",
+        id=[0, 1],
+        n=[1.0, 2.5],
+        on=[True, False],
+        day=days,
+        code=[b"a", b"b"],
+    )
+
+    assert "".join(key for key, _ in rows(path, where=where)) == keys
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "UTF8", "utf_8", "U8", "latin1", "cp1252"])
+def test_an_encoding_has_many_names_and_a_mark_is_dropped(tmp_path, encoding):
+    mark = b"" if encoding in ("latin1", "cp1252") else b"\xef\xbb\xbf"
+    path = write(tmp_path / "t.csv", mark + "id,a\n1,é\n".encode(encoding.removesuffix("-sig")))
+
+    assert rows(path, ("a",), encoding=encoding) == [("1", "é", None)]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-7", "shift_jis", "cp932", "gb18030", "ascii", "iso2022_jp"]
+)
+def test_bytes_that_an_encoding_does_not_have_spoil_one_row(tmp_path, encoding):
+    path = write(tmp_path / "t.csv", b"id,a\n1,x\n2,\x81\xff+\xff\n3,z\n")
+
+    found = rows(path, ("a",), encoding=encoding)
+
+    assert [row[:2] for row in found] == [("1", "x"), ("", None), ("3", "z")]
+    assert found[1][2].startswith("not ")
+
+
+def test_an_empty_part_among_others_holds_no_rows(tmp_path):
+    for name, content in {"1.csv": "id\na\n", "2.csv": "", "3.csv": "id\nb\n"}.items():
+        write(tmp_path / name, content)
+    table = Table(path=f"{tmp_path}/*.csv", key="id")
+
+    assert [k for file in table.files() for cells in table.read(file, ()) for k in cells.keys] == [
+        "a", "b",
+    ]  # fmt: skip
+
+
+def test_names_in_a_message_are_shown_without_control_characters_and_not_all(tmp_path):
+    names = ["\x1b[31mred", " id", *(f"c{i}" for i in range(100))]
+    path = write(tmp_path / "t.csv", ",".join(names) + "\n")
+
+    with pytest.raises(DataError) as fault:
+        rows(path)
+
+    (line,) = fault.value.faults
+    assert line.isprintable()
+    assert "there are: '\\x1b[31mred', ' id', c0, " in line
+    assert line.endswith("c37 and 62 more")
+
+
 def test_a_row_that_cannot_be_parsed_stays_though_nobody_knows_whether_it_is_wanted(tmp_path):
     path = write(tmp_path / "t.csv", "id,split\n1,train\n2\n3,test\n")
 
@@ -428,6 +542,7 @@ def test_batches_have_as_many_rows_as_are_asked_for(tmp_path):
     assert sizes == [4, 4, 2]
 
 
+UNQUOTE = "set quote: none, if the table does not quote"
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
 
 
@@ -486,7 +601,7 @@ def test_what_pythons_csv_writes_is_read_back(tmp_path_factory, table):
     path = tmp_path_factory.getbasetemp() / "back.csv"
     path.write_bytes(csv_of(table, "\r\n"))
 
-    assert rows(path, ("a",)) == [(key, cell, None) for key, cell in table]
+    assert rows(path, ("a",), quote='"') == [(key, cell, None) for key, cell in table]
 
 
 def joined(batches: Any) -> Cells:

@@ -1,10 +1,57 @@
 import datetime
+import uuid
 from decimal import Decimal
 from unicodedata import normalize
 
 import pytest
 
-from sampan.sources.values import label_of
+from sampan.errors import InvalidSample
+from sampan.sources.values import cell_of, label_of, text_of
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, None), ("", None), (float("nan"), None), (Decimal("NaN"), None),
+        ("NaN", "NaN"), (" a ", " a "), (0, "0"), (False, "False"), (1.5, "1.5"), (1e300, "1e+300"),
+        (Decimal("1E+3"), "1000"), (Decimal("-0.50"), "-0.50"), (b"\xc3\xa4", "ä"),
+        (datetime.date(2024, 2, 29), "2024-02-29"),
+        (datetime.datetime(2024, 2, 29, 1, 2, 3), "2024-02-29T01:02:03"),
+        (datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), "2024-01-01T00:00:00+00:00"),
+        (datetime.time(1, 2, 3), "01:02:03"),
+        (datetime.timedelta(days=1, seconds=3_661), "P1DT1H1M1S"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    ],
+)  # fmt: skip
+def test_a_value_has_one_text_or_none(value, text):
+    assert text_of(value) == text
+
+
+@pytest.mark.parametrize("value", [[], ["a"], {"a": 1}, [("a", 1)], b"\xff"])
+def test_what_holds_more_than_one_value_or_no_text_is_no_text(value):
+    with pytest.raises(InvalidSample, match="it holds "):
+        text_of(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (b"\xff", b"\xff"), ("a", "a"), (["a", "b"], "a, b"), (["a", None], '["a", null]'),
+        ([("k", 1)], '[["k", 1]]'), ({"a": datetime.date(2024, 1, 1)}, '{"a": "2024-01-01"}'),
+        ({"a": [Decimal("1.50")]}, '{"a": ["1.50"]}'), (datetime.date(2024, 1, 1), "2024-01-01"),
+        ({"bytes": b"x", "path": "p"}, b"x"), ({"bytes": None, "path": "p"}, "p"),
+        ({"bytes": b"x"}, b"x"), ({"bytes": b"", "path": None}, b""),
+        ({"bytes": 1, "length": 2}, '{"bytes": 1, "length": 2}'),
+    ],
+)  # fmt: skip
+def test_a_cell_is_text_or_bytes(value, cell):
+    assert cell_of(value) == cell
+
+
+@pytest.mark.parametrize("value", [[b"a"], {"a": b"x"}, [{"bytes": b"", "path": None}]])
+def test_bytes_inside_of_a_list_or_an_object_have_no_text(value):
+    with pytest.raises(InvalidSample, match=r"no text: bytes are inside of it; name a field"):
+        cell_of(value)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from sampan.cli import main
 from sampan.errors import InvalidSample
 from sampan.modalities.text import Text
 from sampan.plan import Plan
+from sampan.plugins import Decoded, Shortened
+from sampan.steps.decoding import how_much_was_cut
 from sampan.steps.status.stages import Watch
 from sampan.steps.status.table import share
 from sampan.store.committed import Committed
@@ -75,9 +77,26 @@ def test_a_sample_that_needs_too_much_memory_by_itself_is_quarantined(tmp_path, 
     }
 
 
+@pytest.mark.parametrize(
+    ("kept", "whole", "note"),
+    [
+        (400, 1000, "cut by 60 to 70 %"),
+        (999, 1000, "cut by 0 to 10 %"),
+        (1, 10**9, "cut by 90 to 100 %"),
+    ],
+)
+def test_how_much_of_a_sample_was_cut_is_noted_in_tenths(kept, whole, note):
+    assert how_much_was_cut(Shortened.of(kept, ("cut",), whole)) == (note,)
+
+
+def test_what_was_not_cut_has_no_such_note():
+    assert how_much_was_cut(Decoded(10, ("padded",))) == ()
+
+
 # Empty cells --------------------------------------------------------------------------------------
 
 EMPTY = range(0, 40, 2)
+KINDS = ("preprocess", "features")
 
 
 def with_empty_cells(folder, **modality):
@@ -143,6 +162,16 @@ def test_absent_features_are_nan_and_models_leave_the_samples_out(emptied):
     assert table["reason"][1] == "text.ngrams is not valid"
 
 
+def test_what_is_absent_in_a_modality_is_absent_in_its_features(emptied):
+    config, _ = emptied
+    features = Variant(pipeline.folder_of(config, "text.ngrams"))
+
+    about = Committed(features).about
+
+    assert (about["valid"], about["absent"], sum(about["reasons"].values())) == (27, 20, 1)
+    assert pq.read_table(features.quarantine(0))["row"].to_pylist() == [1]
+
+
 def test_a_decoder_whose_reason_says_absent_is_counted_as_invalid(tmp_path, monkeypatch):
     def refuse(self, data, out):
         raise InvalidSample("absent")
@@ -159,10 +188,12 @@ def test_a_decoder_whose_reason_says_absent_is_counted_as_invalid(tmp_path, monk
 def test_status_counts_absent_samples_for_themselves(emptied):
     config, name = emptied
 
-    (stage,) = [s for s in Watch(Plan.parse(config)).look().stages if s.name == name]
+    found = [s for s in Watch(Plan.parse(config)).look().stages if s.kind in KINDS]
 
-    assert (stage.valid, stage.quarantined, stage.absent) == (27, 1, 20)
-    assert share(stage) == 1
+    assert name in {stage.name for stage in found}
+    for stage in found:
+        assert (stage.valid, stage.quarantined, stage.absent) == (27, 1, 20)
+        assert share(stage) == 1
 
 
 def test_verify_misses_no_quarantine_where_samples_are_only_absent(tmp_path):

@@ -225,7 +225,7 @@ def test_a_cells_line_is_another_for_another_version_cell_or_reason():
 # Bytes in cells -----------------------------------------------------------------------------------
 
 
-def parquet(path: Path, images: list[bytes | None]) -> Path:
+def parquet(path: Path, images: list[Any]) -> Path:
     columns = {
         "id": [f"p{i}" for i in range(len(images))],
         "image": images,
@@ -246,17 +246,117 @@ def test_bytes_are_kept_as_bytes_also_where_the_first_rows_have_none(tmp_path, m
     assert table_of(index)["image"] == images
 
 
-def test_bytes_and_paths_in_one_partition_are_refused(tmp_path):
-    first = parquet(tmp_path / "t.parquet", [b"a"])
-    second = jsonl(tmp_path / "t.jsonl", samples(1))
+def test_bytes_and_paths_of_one_partition_are_both_kept(tmp_path):
+    first = parquet(tmp_path / "t.parquet", [b"a", None])
+    second = jsonl(tmp_path / "t.jsonl", samples(2))
 
-    with pytest.raises(DataError) as fault:
-        indexed(tmp_path, first, second)
+    index = indexed(tmp_path, first, second)
 
-    assert fault.value.faults == (
-        "datasets.d.modalities.image: some cells hold bytes, some text; "
-        "put them into datasets of their own",
+    assert table_of(index)["image"] == [b"a", None, "0.png", "1.png"]
+    assert IndexPart(index.part(0)).columns.count("image") == 1
+    assert list(IndexPart(index.part(0)).column("image", range(1, 3))) == [None, "0.png"]
+
+
+def test_bytes_are_taken_before_the_path_beside_them(tmp_path):
+    images = [
+        {"bytes": b"\xff", "path": "a.png"}, {"bytes": None, "path": "b.png"},
+        {"bytes": b"", "path": "c.png"}, {"bytes": None, "path": None}, None,
+    ]  # fmt: skip
+
+    index = indexed(tmp_path, parquet(tmp_path / "t.parquet", images))
+
+    assert table_of(index)["image"] == [b"\xff", "b.png", "c.png", None, None]
+
+
+def test_bytes_inside_of_a_list_spoil_their_row(tmp_path):
+    images = [[{"bytes": b"\xff"}], [], None]
+
+    index = indexed(tmp_path, parquet(tmp_path / "t.parquet", images))
+
+    found = table_of(index)
+    assert found["image"] == [None, "", None]
+    assert found["reason"][0].startswith("unusable image: a list or object that has no text: bytes")
+    assert found["reason"][1:] == [None, None]
+
+
+def test_a_label_that_is_a_list_or_an_object_spoils_its_row(tmp_path):
+    labels = ["cat", ["cat", "dog"], {"name": "cat"}, 7]
+    rows = [samples(1)[0] | {"id": i, "label": label} for i, label in enumerate(labels)]
+
+    index = indexed(tmp_path, jsonl(tmp_path / "t.jsonl", rows))
+
+    found = table_of(index)
+    assert found["label"] == ["cat", None, None, "7"]
+    assert [why and why.partition(",")[0] for why in found["reason"]] == [
+        None, "unusable label: it holds a list", "unusable label: it holds an object", None,
+    ]  # fmt: skip
+
+
+def test_labels_whose_type_is_a_list_are_refused_before_anything_is_read(tmp_path):
+    path = tmp_path / "t.parquet"
+    rows = [row | {"label": [row["label"]]} for row in samples(3)]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+    with pytest.raises(
+        DataError, match=r"^datasets\.d\.label: column 'label' of .* holds lists or"
+    ):
+        indexed(tmp_path, path)
+    name = {"datasets.d.label": "meta.label"}
+    nested = [row | {"meta": {"label": row["label"]}} for row in samples(3)]
+    pq.write_table(pa.Table.from_pylist(nested), path)
+    assert table_of(indexed(tmp_path, path, label=name["datasets.d.label"]))["label"] == [
+        "0", "1", "2",
+    ]  # fmt: skip
+
+
+def test_dots_lead_into_objects_of_json(tmp_path):
+    rows = [row | {"meta": {"label": row["label"], "of": {"caption": "c"}}} for row in samples(3)]
+    rows[1]["meta"] = None
+
+    index = indexed(
+        tmp_path,
+        jsonl(tmp_path / "t.jsonl", rows),
+        label="meta.label",
+        **{"modalities.caption.column": "meta.of.caption"},
     )
+
+    assert table_of(index)["label"] == ["0", None, "2"]
+    assert table_of(index)["caption"] == ["c", None, "c"]
+
+
+def test_texts_that_mean_that_there_is_no_value_are_none_but_in_keys(tmp_path):
+    rows = [
+        samples(1)[0] | {"id": "NA", "label": "NA", "caption": "nan"},
+        samples(1)[0] | {"id": 1, "label": -999, "caption": "NA?"},
+    ]
+    table = jsonl(tmp_path / "t.jsonl", rows)
+
+    kept = table_of(indexed(tmp_path / "a", table))
+    dropped = table_of(indexed(tmp_path / "b", table, source={"na": ["NA", "nan", "-999"]}))
+
+    assert [kept[name] for name in ("label", "caption")] == [["NA", "-999"], ["nan", "NA?"]]
+    assert [dropped[name] for name in ("label", "caption")] == [[None, None], [None, "NA?"]]
+    assert dropped["key"] == ["NA", "1"]
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [100, 5])
+def test_rows_are_kept_together_by_their_bytes(tmp_path, monkeypatch, row):
+    monkeypatch.setattr("sampan.steps.index.GROUP_BYTES", 1_000)
+    table = jsonl(tmp_path / "t.jsonl", [one | {"caption": "x" * row} for one in samples(64)])
+    monkeypatch.setattr("sampan.sources.table.BATCH_BYTES", 500)
+
+    part = IndexPart(indexed(tmp_path, table).part(0))
+
+    sizes = [len(group) for group in part.groups()]
+    assert sum(sizes) == 64
+    assert max(sizes) < 1_000 / row + 10
+    assert part.read(["key"], range(3, 61))["key"] == [str(i) for i in range(3, 61)]
+    column = part.column("key", range(3, 61))
+    assert [column[i] for i in (57, 0, 30)] == ["60", "3", "33"]
+    assert list(column) == [str(i) for i in range(3, 61)]
 
 
 # Trouble ------------------------------------------------------------------------------------------

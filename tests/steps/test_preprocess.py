@@ -1,3 +1,4 @@
+import copy
 import errno
 import importlib
 import os
@@ -173,6 +174,24 @@ def test_a_job_that_waits_for_another_ends_when_it_is_asked_to(indexed, tmp_path
 
     assert (asked, stopped) == (True, 75)
     assert list(variant.glob("leases/*")) == []
+
+
+def test_the_ledger_is_listed_and_read_no_more_often_for_more_shards(texts, monkeypatch):
+    shorter = copy.deepcopy(texts)
+    shorter["datasets"]["texts"]["modalities"]["text"]["rows_per_shard"] = 2
+    calls = []
+    for name in ("files", "read"):
+        call = getattr(ledger, name)
+        monkeypatch.setattr(ledger, name, lambda path, call=call: calls.append(path) or call(path))
+
+    counts = []
+    for config, shards in ((texts, 3), (shorter, 24)):
+        calls.clear()
+        assert main(running.job(config, "preprocess")) == 0
+        counts.append(len(calls))
+        assert len(running.recorded(pipeline.folder_of(config, "text"))) == shards
+
+    assert counts[0] == counts[1]
 
 
 def test_a_job_with_nothing_left_to_do_starts_no_cluster(texts, monkeypatch):

@@ -17,7 +17,7 @@ from sampan.compute import Grant
 from sampan.errors import DataError, StorageError
 from sampan.plan import Plan
 from sampan.steps.scan import scan
-from sampan.store.durable import read_json
+from sampan.store.durable import read_json, write_json
 from sampan.store.identity import keys_digest
 from sampan.store.index import IndexFolder
 
@@ -155,7 +155,30 @@ def test_more_samples_than_the_capacity_are_refused_with_what_to_set(tmp_path):
 def test_sources_without_samples_are_refused(tmp_path):
     table = csv_table(tmp_path / "t.csv", [])
 
-    assert refusal(tmp_path, spec_of(table)) == "datasets.d: the sources hold no samples"
+    assert refusal(tmp_path, spec_of(table)) == (
+        f"datasets.d: the sources hold no samples: datasets.d.source.0: {table}: no rows; it is "
+        "empty, or holds a header at most"
+    )
+
+
+def test_where_that_yaml_read_as_something_else_says_to_quote_it(tmp_path):
+    table = csv_table(tmp_path / "t.csv", range(3), label="no")
+
+    assert refusal(tmp_path, spec_of(table, where={"label": False})).endswith(
+        "where: label is read by YAML as False, and the column holds 'no' (3); without quotes YAML "
+        "takes words such as no and numbers such as 010 for something else: write the value as the "
+        "table has it, in quotes, such as where: {label: 'no'}"
+    )
+
+
+def test_a_source_without_rows_beside_others_is_a_line_in_the_log(tmp_path, caplog):
+    table = csv_table(tmp_path / "t.csv", range(3))
+    empty = tmp_path / "e.csv"
+    empty.touch()
+
+    scanned(tmp_path, spec_of(table, empty))
+
+    assert f"datasets.d.source.1: {empty}: no rows; it is empty, or" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -171,19 +194,70 @@ def test_a_source_that_is_to_be_read_otherwise_changes_the_plans_of_its_rows(tmp
     assert [new == old for new, old in zip(after, before, strict=True)] == [False, True, True, True]
 
 
-def test_the_columns_that_the_index_is_to_hold_name_a_file(tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": "caption"},
+        {"group": "caption"},
+        {"capacity": 512},
+        {"rows_per_job": 128},
+        {"on_duplicate": "trust"},
+        {"source.0.version": 1},
+        {"source.0.where": {"id": "s1"}},
+        {"modalities.caption.column": "image"},
+    ],
+    ids=str,
+)
+def test_settings_that_decide_the_index_name_a_file(changes):
+    default = {"on_duplicate": "error", "source.0.version": 0, "split": {"test": 0.3}}
+
+    files = {
+        Plan.parse(
+            small({f"datasets.d.{name}": value for name, value in given.items()})
+        ).columns_file("d")
+        for given in ({}, default, changes)
+    }
+
+    assert len(files) == 2
+
+
+def test_only_the_settings_that_were_scanned_last_have_a_file(tmp_path):
     table = csv_table(tmp_path / "t.csv", range(10))
     plain, other = spec_of(table), spec_of(table, label="caption")
     scanned(tmp_path, plain)
     scanned(tmp_path, other)
 
-    assert plain["columns_file"] != other["columns_file"]
-    assert (
-        plain["columns_file"] == spec_of(table, capacity=1024, split={"test": 0.5})["columns_file"]
-    )
-    assert read_json(tmp_path / "results" / other["columns_file"])["columns"] == {
-        "label": "caption"
-    }
+    (there,) = (tmp_path / "results/d/index").glob("columns@*")
+
+    assert there == tmp_path / "results" / other["columns_file"]
+    assert read_json(there)["columns"] == {"label": "caption"}
+
+
+def test_a_partition_whose_plan_changed_loses_its_receipt_and_no_other_does(tmp_path):
+    spec = spec_of(csv_table(tmp_path / "t.csv", range(100)))
+    scanned(tmp_path, spec)
+    folder = IndexFolder(tmp_path / "results/d/index")
+    for part in range(2):
+        write_json(folder.receipt("columns", part), {})
+        write_json(folder.receipt("image", part), {})
+    csv_table(tmp_path / "t.csv", range(101))
+
+    scanned(tmp_path, spec)
+
+    assert [folder.receipt("columns", part).exists() for part in range(2)] == [True, False]
+    assert folder.receipt("image", 1).exists()
+
+
+def test_what_was_listed_for_more_partitions_or_other_modalities_goes(tmp_path):
+    table = csv_table(tmp_path / "t.csv", range(10))
+    scanned(tmp_path, spec_of(table))
+    folder = IndexFolder(tmp_path / "results/d/index")
+    for path in (folder.receipt("columns", 3), folder.receipt("sound", 0), folder.part(3)):
+        write_json(path, {})
+
+    scanned(tmp_path, spec_of(table, capacity=64))
+
+    assert [path.name for path in folder.path.rglob("part-*")] == ["part-00000.json"]
 
 
 # Keys ---------------------------------------------------------------------------------------------
@@ -226,6 +300,16 @@ def test_keys_may_be_quarantined(tmp_path):
         "73": "duplicate key: the same as row 71",
         "74": "duplicate key: the same as row 71",
     }
+
+
+def test_keys_that_only_look_alike_are_two_samples_of_which_the_log_warns(tmp_path, caplog):
+    table = csv_table(tmp_path / "t.csv", ["a", "a ", "caf\u00e9", "cafe\u0301"])
+
+    plans = scanned(tmp_path, spec_of(table))
+
+    assert (plans[0]["rows"], plans[0]["refused"]) == (4, {})
+    assert "keys are taken as they are" in caplog.text
+    assert "such as 'a ', 'cafe\\u0301'" in caplog.text
 
 
 def test_keys_that_are_trusted_are_not_looked_at(tmp_path):

@@ -26,6 +26,7 @@ def tasks_of(part, patience_seconds=5.0):
             first=part.rows_of(shard).start,
             stop=part.rows_of(shard).stop,
             key=partitions.key_of(part, shard, 0),
+            outbox=str(part.outbox),
             patience_seconds=patience_seconds,
         )
         for shard in part.shards

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.plugins import ArraySpec
-from sampan.store import committed
+from sampan.store import committed, outbox
 from sampan.store import layout as layouts
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 from sampan.store.partition import Partition
 from sampan.store.shard import ShardWriter
-from sampan.store.variant import Variant, publish
+from sampan.store.variant import Variant, publish, temporary_shard
 
 SPECS = {"image": ArraySpec(("y", "x"), (4, 3), "float32"), "length": ArraySpec((), (), "int32")}
 SHARD = 8
@@ -44,7 +44,8 @@ def partition(folder: Path, rows: int = ROWS_PER_PART, part: int = 0) -> Partiti
     stop = min(first + ROWS_PER_PART, rows)
     variant = Variant(folder)
     pinned = layouts.pin(variant.layout, layout())
-    return Partition(variant, pinned, part, first, stop - first, f"keys {first} {stop}")
+    own = outbox.make(folder / outbox.FOLDER, f"part-{part:05d}", 0)
+    return Partition(variant, pinned, part, first, stop - first, f"keys {first} {stop}", own)
 
 
 def key_of(part: Partition, shard: int, version: int) -> str:
@@ -55,7 +56,7 @@ def key_of(part: Partition, shard: int, version: int) -> str:
 def make_shard(part: Partition, shard: int, version: int = 0) -> Record:
     """Write and publish a shard; its record is the caller's to append."""
     rows = part.rows_of(shard)
-    temporaries = {name: part.variant.temporary_shard(name, shard) for name in SPECS}
+    temporaries = {name: temporary_shard(part.outbox, name, shard) for name in SPECS}
     files = {}
     for name, data in values(rows, version).items():
         with ShardWriter(temporaries[name], part.layout.arrays[name]) as writer:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -99,6 +100,60 @@ def test_one_that_others_took_for_dead_learns_it_and_removes_nothing_of_theirs(t
         held.path.touch()
 
     assert held.path.exists()
+
+
+def test_who_takes_over_fences_the_dead_and_an_attempt_that_ends_leaves_nothing(tmp_path):
+    leases, outboxes = tmp_path / "leases", tmp_path / "tmp"
+    with Lease(leases, "part", outboxes=outboxes) as first:
+        (held,) = attempts(leases)
+        os.utime(held.path, (0, 0))
+        with Lease(leases, "part", outboxes=outboxes) as second:
+            assert list(outboxes.iterdir()) == [second.outbox]
+            with pytest.raises(Lost):
+                first.check()
+
+    assert list(outboxes.iterdir()) == list(leases.iterdir()) == []
+
+
+def test_an_attempt_that_was_fenced_while_it_registered_learns_it_when_its_turn_comes(
+    tmp_path, monkeypatch
+):
+    leases, outboxes = tmp_path / "leases", tmp_path / "tmp"
+    create = os.open
+
+    def frozen(path, *words, **more):
+        if "leases" in str(path):  # another one comes, works, and ends, before this one's lease
+            monkeypatch.setattr(os, "open", create)
+            with Lease(leases, "part", outboxes=outboxes):
+                pass
+        return create(path, *words, **more)
+
+    monkeypatch.setattr(os, "open", frozen)
+
+    with pytest.raises(Lost), Lease(leases, "part", outboxes=outboxes):
+        pass
+
+    assert list(outboxes.iterdir()) == list(leases.iterdir()) == []
+
+
+def test_those_who_wait_are_not_fenced(tmp_path):
+    leases, outboxes = tmp_path / "leases", tmp_path / "tmp"
+    with Lease(leases, "part", outboxes=outboxes) as first:
+        began = threading.Event()
+        held = []
+
+        def wait():
+            with Lease(leases, "part", lambda holder: began.set(), outboxes) as second:
+                held.append(second.outbox.is_dir())
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert began.wait(10)
+        assert len(list(outboxes.iterdir())) == 2
+        assert first.outbox.is_dir()
+    thread.join()
+
+    assert held == [True]
 
 
 def test_a_holder_touches_its_file(tmp_path, monkeypatch):

@@ -48,6 +48,7 @@ def random_rows(spec, rows=ROWS):
 
 
 def write(folder, layout, values, step=7):
+    folder.mkdir(exist_ok=True)
     for shard in range(-(-len(values) // layout.rows_per_shard)):
         rows = values[shard * layout.rows_per_shard : (shard + 1) * layout.rows_per_shard]
         with ShardWriter(folder / layout.shard_file(shard), layout) as writer:
@@ -182,11 +183,11 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
-    (tmp_path / "file").touch()
-
+def test_an_outbox_that_is_gone_is_a_storage_error_and_is_not_made_again(tmp_path):
     with pytest.raises(StorageError, match="cannot be written"):
-        ShardWriter(tmp_path / "file" / "c", LAYOUTS["int32"])
+        ShardWriter(tmp_path / "gone" / "c", LAYOUTS["int32"])
+
+    assert list(tmp_path.iterdir()) == []
 
 
 HALF = """

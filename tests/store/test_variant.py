@@ -1,11 +1,8 @@
-import os
-import time
-
 import pytest
 from store import partitions
 
 from sampan.errors import StorageError
-from sampan.store.variant import current, damage, recorded, sweep
+from sampan.store.variant import current, damage
 
 
 @pytest.fixture
@@ -18,9 +15,9 @@ def part(tmp_path):
 def test_a_shard_counts_as_done_under_its_own_key_only(part):
     key = partitions.key_of(part, 1, version=0)
 
-    assert recorded(part.variant, part.layout, 1, key) == part.done[1]
-    assert recorded(part.variant, part.layout, 1, "another") is None
-    assert recorded(part.variant, part.layout, 99, key) is None
+    assert current(part.variant, part.layout, [part.done[1]], key) == part.done[1]
+    assert current(part.variant, part.layout, [part.done[1]], "another") is None
+    assert current(part.variant, part.layout, [], key) is None
 
 
 def test_a_record_that_a_later_one_replaced_does_not_count(part):
@@ -38,7 +35,7 @@ def test_a_shard_with_a_missing_file_is_not_done(array, part):
     path.unlink()
 
     assert damage(part.variant, part.layout, part.done[1]) == [f"{path}: is missing"]
-    assert recorded(part.variant, part.layout, 1, part.done[1].key) is None
+    assert current(part.variant, part.layout, [part.done[1]], part.done[1].key) is None
 
 
 def test_a_shard_with_another_size_is_not_done(part):
@@ -48,7 +45,7 @@ def test_a_shard_with_another_size_is_not_done(part):
     assert damage(part.variant, part.layout, part.done[1]) == [
         f"{path}: has 0 bytes; recorded: {part.done[1].files['image']['bytes']}"
     ]
-    assert recorded(part.variant, part.layout, 1, part.done[1].key) is None
+    assert current(part.variant, part.layout, [part.done[1]], part.done[1].key) is None
 
 
 def test_a_folder_that_cannot_be_looked_into_is_bad_storage_and_no_missing_shard(part):
@@ -58,19 +55,3 @@ def test_a_folder_that_cannot_be_looked_into_is_bad_storage_and_no_missing_shard
 
     with pytest.raises(StorageError, match="cannot be read: Too many levels"):
         damage(part.variant, part.layout, part.done[1])
-
-
-def test_only_what_a_killed_attempt_left_of_these_shards_is_swept(part):
-    left, young = (part.variant.temporary_shard("image", 1) for _ in range(2))
-    others = part.variant.temporary_shard("image", 2)
-    for path in (left, young, others):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"half")
-    for path in (left, others):
-        os.utime(path, (time.time() - 7200,) * 2)
-
-    sweep(part.variant, {1})
-
-    assert not left.exists()
-    assert young.exists()
-    assert others.exists()

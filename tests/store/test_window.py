@@ -2,6 +2,7 @@ import mmap
 import os
 
 import numpy as np
+import psutil
 import pytest
 
 from sampan.plugins import ArraySpec
@@ -66,3 +67,39 @@ def test_rows_live_longer_than_their_window():
     del window
 
     assert row.tobytes() == b"x" * mmap.PAGESIZE
+
+
+def test_rows_that_are_let_go_take_no_memory_and_can_be_read_again(tmp_path):
+    rows = 2**12
+    layout = ArrayLayout(spec=PAGES.spec, rows_per_chunk=rows, rows_per_shard=rows)
+    (tmp_path / "file").write_bytes(b"7" * rows * mmap.PAGESIZE)
+    window = Window(layout, range(3, 5))
+    with (tmp_path / "file").open("rb") as file:
+        window.map(3, file.fileno(), rows)
+    assert window.shards[0].min() == ord("7")
+    before = psutil.Process().memory_info().shared
+
+    window.let_go(range(3 * rows, 4 * rows))
+
+    assert before - psutil.Process().memory_info().shared > 0.9 * rows * mmap.PAGESIZE
+    assert window.shards[0].min() == ord("7")
+
+
+def test_rows_that_were_copied_are_not_lost_when_they_are_let_go():
+    window = Window(PAGES, range(2))
+    window.copy(1, b"8" * 2 * mmap.PAGESIZE)
+
+    window.let_go(range(0, 4))
+
+    assert window.shards[1].min() == ord("8")
+
+
+def test_rows_that_share_a_page_with_others_are_let_go_with_the_last_of_them(tmp_path):
+    (tmp_path / "file").write_bytes(b"abcdef")
+    window = Window(SMALL, range(1))
+    with (tmp_path / "file").open("rb") as file:
+        window.map(0, file.fileno(), 2)
+
+    window.let_go(range(0, 1))
+
+    assert window.shards[0].tobytes() == b"abcdef"

@@ -30,6 +30,23 @@ def test_the_newest_comes_back_as_it_was_saved(checkpoints):
     assert found.state == {"note": [1.5, 10]}
 
 
+def test_a_run_whose_outbox_is_gone_neither_saves_nor_removes_a_checkpoint(tmp_path):
+    folder, outbox = tmp_path / "checkpoints", tmp_path / "outbox"
+    outbox.mkdir()
+    fenced = Checkpoints(folder=folder, key="old", outbox=outbox)
+    fenced.save(at_step(2))
+    outbox.rmdir()
+    successor = Checkpoints(folder=folder, key="new")
+    successor.clear()
+    successor.save(at_step(3))
+
+    for late in (lambda: fenced.save(at_step(1)), lambda: fenced.save(at_step(4)), fenced.clear):
+        with pytest.raises(StorageError):
+            late()
+
+    assert names(successor) == ["step-000000003"]
+
+
 def test_there_is_none_before_the_first(checkpoints):
     assert checkpoints.latest() is None
 

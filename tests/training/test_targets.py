@@ -62,6 +62,38 @@ def test_the_largest_label_is_that_of_a_32_bit_float():
 
 
 def test_classes_that_look_like_one_are_told():
-    assert alike(["1", "1.0", "01", "cat", "Cat", "dog", "12_3", "123", "nan", "NaN"]) == [
-        ("1", "1.0", "01"), ("cat", "Cat"), ("nan", "NaN"),
-    ]  # fmt: skip
+    found = alike(
+        [
+            "1",
+            "1.0",
+            "01",
+            "cat",
+            "Cat",
+            "ｃａｔ",
+            "New York",
+            "New\xa0York",
+            "New  York",
+            "dog",
+            "d\u200bog",
+            "12_3",
+            "123",
+            "nan",
+            "NaN",
+            "ﬁn",
+            "fin",
+            "1e3",
+            "1000",
+            "",
+            "猫",
+        ]
+    )
+
+    assert found == [
+        ("1", "1.0", "01"),
+        ("cat", "Cat", "ｃａｔ"),
+        ("New York", "New\u00a0York", "New  York"),
+        ("dog", "d\u200bog"),
+        ("nan", "NaN"),
+        ("ﬁn", "fin"),
+        ("1e3", "1000"),
+    ]

@@ -97,6 +97,24 @@ def test_a_changed_setting_makes_just_the_variants_that_depend_on_it(again):
     }, ran
 
 
+def test_a_failed_model_leaves_a_page_that_names_it_and_is_not_taken_for_the_report(again):
+    config = again.config()
+    unsplit = {"dataset": "digits", "task": "classify", "inputs": ["image.hog"]}
+    config["models"]["unsplit"] = unsplit | {"split": {"validation": 0}}
+    again.write_config(config)
+
+    ran = again.snakemake(*PROFILE)
+
+    assert ran.code == 1
+    assert "What there is, and what failed: results/report.html" in ran.output
+    page = (again.folder / "results/report.html").read_text()
+    assert "<title>Incomplete: digits</title>" in page
+    assert "error: models.unsplit.split: no sample falls in validation" in page
+    assert "digits-classify@" in page
+    planned = again.snakemake("-n", *PROFILE)
+    assert planned.jobs == {"train": 1, "evaluate": 1, "report": 1, "all": 1}, planned
+
+
 def test_ten_new_rows_at_the_end_do_only_the_work_those_rows_need(again):
     lines = rows(again)
     new = [line.replace("digit-", "again-", 1) for line in lines[1:11]]

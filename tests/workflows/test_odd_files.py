@@ -26,7 +26,7 @@ IMAGES = {
     "broken.png": "corrupt PNG",
     "broken_data_stream.png": "corrupt PNG",
     "decompression_bomb.gif": "too many pixels",
-    "decompression_bomb.ico": "not an image",
+    "decompression_bomb.ico": "unsupported format",
     "html_error_page.jpg": "not an image",
     "huge_25000x25000_1bit.png": "too many pixels",
     "one_byte.png": "not an image",

@@ -44,6 +44,12 @@ class Colour:
         """A Python process with NumPy, colour numbers of some megapixels, and the histograms."""
         return 300_000_000 + 64 * PIXELS_AT_ONCE + 24 * self.batch * self.bins**3
 
+    def row_memory_bytes(self, modality: Modality) -> int:
+        """The same with the colour numbers of one picture where it is larger."""
+        height, width, _ = modality.array().shape
+        beyond = max(0, height * width - PIXELS_AT_ONCE)
+        return self.memory_bytes() + 64 * beyond
+
     def check(self, modality: Modality) -> list[str]:
         spec = modality.array()
         if len(spec.shape) != 3 or spec.dtype != "uint8":
@@ -53,11 +59,15 @@ class Colour:
             ]
         return []
 
+    def dimensions_for(self, modality: Modality) -> int:
+        dimensions: int = self.bins ** modality.array().shape[2]
+        return dimensions
+
     def load(self, modality: Modality, device: str) -> Encode:
         if faults := self.check(modality):
             raise ConfigError(faults)
-        channels = modality.array().shape[2]
-        return _Colour(bins=self.bins, root=self.root, dimensions=self.bins**channels)
+        dimensions = self.dimensions_for(modality)
+        return _Colour(bins=self.bins, root=self.root, dimensions=dimensions)
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Gt
 
 from sampan.errors import ConfigError
+from sampan.memory import rows_of_block
 from sampan.plugins import Encode, Modality
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ class Hog:
         """A Python process with scikit-image, and the gradients of one picture of 4 megapixels."""
         return 1_000_000_000
 
+    def row_memory_bytes(self, modality: Modality) -> int:
+        """One picture's gradients in both directions for each channel, and its histograms."""
+        height, width, channels = modality.array().shape
+        blocks = height * width // self.pixels_per_cell**2 * self.cells_per_block**2
+        rows = rows_of_block(self.workers, self.batch, height * width * channels)
+        histograms = blocks * self.orientations * (16 + 4 * rows)
+        return 400_000_000 + height * width * (40 * channels + 40) + histograms
+
     def check(self, modality: Modality) -> list[str]:
         spec = modality.array()
         if len(spec.shape) != 3:
@@ -59,15 +68,17 @@ class Hog:
             f"set height and width to {side} or more, or a smaller pixels_per_cell"
         ]
 
-    def load(self, modality: Modality, device: str) -> Encode:
-        if faults := self.check(modality):
-            raise ConfigError(faults)
+    def dimensions_for(self, modality: Modality) -> int:
         height, width, _ = modality.array().shape
         blocks_y, blocks_x = (
             side // self.pixels_per_cell - self.cells_per_block + 1 for side in (height, width)
         )
-        dimensions = blocks_y * blocks_x * self.cells_per_block**2 * self.orientations
-        return _Hog(settings=self, dimensions=dimensions)
+        return blocks_y * blocks_x * self.cells_per_block**2 * self.orientations
+
+    def load(self, modality: Modality, device: str) -> Encode:
+        if faults := self.check(modality):
+            raise ConfigError(faults)
+        return _Hog(settings=self, dimensions=self.dimensions_for(modality))
 
 
 @dataclass(kw_only=True)

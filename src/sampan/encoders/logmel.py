@@ -56,6 +56,16 @@ class Logmel:
         """A Python process with SciPy, and the spectra of a minute of sound at 48 kHz."""
         return 1_000_000_000
 
+    def row_memory_bytes(self, modality: Modality) -> int:
+        """All frames of one sound, windowed and padded, their spectra, powers and bands."""
+        (samples,) = modality.array().shape
+        rate_hz = getattr(modality, "rate_hz", 1)
+        window, hop = (max(1, round(s * rate_hz)) for s in (self.window_seconds, self.hop_seconds))
+        points = _points(window)
+        frames = 1 + max(0, samples - window) // hop
+        frame_bytes = 4 * window + 4 * points + 8 * points + 28 * self.bands
+        return 300_000_000 + frames * frame_bytes + 14 * samples
+
     def check(self, modality: Modality) -> list[str]:
         spec = modality.array()
         rate_hz = getattr(modality, "rate_hz", None)
@@ -76,6 +86,9 @@ class Logmel:
             ]
         return []
 
+    def dimensions_for(self, modality: Modality) -> int:
+        return self.segments * 2 * self.bands
+
     def load(self, modality: Modality, device: str) -> Encode:
         if faults := self.check(modality):
             raise ConfigError(faults)
@@ -90,7 +103,7 @@ class Logmel:
             ignore_level=self.ignore_level,
             hann=(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32),
             filters=filters(_points(window) // 2 + 1, self.bands, rate_hz).astype(np.float32),
-            dimensions=self.segments * 2 * self.bands,
+            dimensions=self.dimensions_for(modality),
         )
 
 

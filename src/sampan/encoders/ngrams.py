@@ -9,6 +9,7 @@ from annotated_types import Gt, Interval
 
 from sampan.encoders.rows import texts
 from sampan.errors import ConfigError
+from sampan.memory import rows_of_block
 from sampan.plugins import Encode, Modality
 
 if TYPE_CHECKING:
@@ -56,11 +57,22 @@ class Ngrams:
         """A Python process with scikit-learn, and one batch of texts of about 100 kB."""
         return 400_000_000 + self.batch * (12 * self.dimensions + 1_000_000)
 
+    def row_memory_bytes(self, modality: Modality) -> int:
+        """All n-grams of one text, and the places of those of a whole batch."""
+        (longest,) = modality.array().shape
+        lengths = self.longest - self.shortest + 1
+        rows = rows_of_block(self.workers, self.batch, longest)
+        grams = lengths * longest
+        return 300_000_000 + 220 * grams + 16 * rows * grams + 16 * rows * self.dimensions
+
     def check(self, modality: Modality) -> list[str]:
         spec = modality.array()
         if spec.dims != ("byte",):
             return [f"ngrams takes texts (byte), this modality has ({', '.join(spec.dims)})"]
         return []
+
+    def dimensions_for(self, modality: Modality) -> int:
+        return self.dimensions
 
     def load(self, modality: Modality, device: str) -> Encode:
         from sklearn.feature_extraction import FeatureHasher

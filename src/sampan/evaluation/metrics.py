@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sampan.evaluation.bootstrap import Metric, intervals
+from sampan.evaluation.bootstrap import Metric, exact, intervals
 
 SQUARES = (1e-100, 1e100)
 """Between these the square of a float is no 0 and no infinity."""
@@ -22,7 +22,8 @@ def classification_metrics(
 
     `right` and `predicted` (sample) are class numbers below `num_classes`. A class that is neither
     among the right nor among the predicted ones of a resample has no F1 and is left out of its
-    mean.
+    mean. Where all samples are right, or none is, the interval of `macro_f1` is the mean of the
+    classes' own exact ones.
     """
     correct = right == predicted
 
@@ -34,7 +35,7 @@ def classification_metrics(
         f1 = 2 * hits[:, :num_classes] / np.maximum(actual + claimed, 1)
         return np.asarray(f1.sum(axis=1) / present.sum(axis=1))
 
-    return intervals(
+    found = intervals(
         {
             "accuracy": lambda numbers: np.asarray(correct[numbers].mean(axis=1)),
             "macro_f1": macro_f1,
@@ -42,7 +43,13 @@ def classification_metrics(
         len(right),
         resamples=resamples,
         seed=seed,
+        shares=("accuracy",),
     )
+    if found["accuracy"]["value"] in (0, 1):
+        of_class = np.unique(right, return_counts=True)[1].tolist()
+        ends = np.mean([exact(bool(correct.all()), size) for size in of_class], axis=0)
+        found["macro_f1"] |= {"low": float(ends[0]), "high": float(ends[1])}
+    return found
 
 
 def _class_counts(classes: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:

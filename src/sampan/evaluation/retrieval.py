@@ -109,8 +109,9 @@ def retrieval_metrics(
         statistics: dict[str, Statistic] = {
             f"{one}→{other}/recall_at_{k}": _recall(rank, k) for k in RECALL_AT
         }
+        recalls = tuple(statistics)
         statistics[f"{one}→{other}/median_rank"] = _median(rank)
-        found |= intervals(statistics, len(rank), resamples=resamples, seed=seed)
+        found |= intervals(statistics, len(rank), resamples=resamples, seed=seed, shares=recalls)
     return found
 
 

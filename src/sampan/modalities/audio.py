@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -9,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from sampan.errors import InvalidSample
-from sampan.modalities.limits import beginning, check_size
-from sampan.modalities.riff import data_chunk
-from sampan.plugins import ArraySpec, Decoded
+from sampan.formats import MP3, described, plain, recognised
+from sampan.modalities.limits import check_size
+from sampan.modalities.mpeg import first_frame
+from sampan.modalities.riff import UNKNOWN, closed, data_chunk
+from sampan.plugins import ArraySpec, Decoded, Shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +32,22 @@ BLOCK_VALUES = 2**18
 FILTER_SAMPLES = 512
 """Samples at the lower of the two rates that soxr's HQ filter sees beyond the end, and more."""
 DECODER_BYTES = 32 * 2**20
+FLOATS = frozenset({"FLOAT", "DOUBLE"})
+LOUD = 8.0
+"""
+Times full scale, 18 dB above it, that no recording of floats in ±1.0 has: mixes may have 2 or 3,
+what was stored as whole numbers has at least 128 where it is loud.
+"""
+SHIFTED = "bytes before the sound passed over"
+FAULTS = {
+    "No 'data' chunk": "there is no sound behind its header",
+    "'fmt ' chunk": "its header is damaged",
+    "SF_INFO struct": "its header makes no sense",
+    "channel": "its number of channels makes no sense",
+    "lost sync": "its frames do not follow each other",
+    "bad flac header": "its header is damaged",
+}
+"""What libsndfile says of a file → in words about the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +61,12 @@ class Audio:
     by content.
 
     No more of the source is decoded than the row needs, so damage behind the cut is not seen, but a
-    WAV file must hold as many bytes as its header claims, unless it was written as a stream.
+    WAV file must hold as many bytes as its header claims. Read to their end, and noted, are those
+    of writers that could not go back to fill in a size (0, or within 64 KiB of 2³¹ or 2³²), or that
+    counted their header as sound; so are MP3 files with other bytes before the first frame.
+
+    Floats have their full scale at ±`full_scale`. Above 8 times that they are probably whole
+    numbers stored as floats: noted as "loud", refused for int16, where all would be clipped.
     Refused are samples that are not finite, no samples, and source rates outside 100 Hz to 1 MHz.
     """
 
@@ -59,6 +84,8 @@ class Audio:
     """Length of the stored row in seconds."""
     dtype: Literal["float32", "int16"] = "float32"
     """Stored number: float32 at full scale ±1.0, or int16 at ±32,768, half the bytes."""
+    full_scale: Annotated[float, Gt(0), Le(2**31)] = 1.0
+    """Full scale of sources that hold floats; 32,768 where these are 16-bit numbers."""
     max_bytes: Annotated[int, Gt(0)] = 256 * 2**20
     """Bytes of one source file at most; a larger one is not read."""
 
@@ -91,16 +118,32 @@ class Audio:
         import soundfile
 
         check_size(data, self.max_bytes)
-        _check_wav(data)
+        data, notes = _readable(data)
         try:
-            with soundfile.SoundFile(_Memory(data)) as source:
+            with _opened(data) as (source, shifted):
                 _check_source(source)
                 mono, rate_hz = self._mono(source), int(source.samplerate)
+                loud = source.subtype in FLOATS and self._to_scale(mono)
+                whole = round(source.frames / rate_hz * self.rate_hz)
         except soundfile.LibsndfileError as fault:
-            raise InvalidSample(_reason(fault.error_string, data)) from fault
+            raise _verdict(fault.error_string, data) from fault
         except MemoryError as fault:
             raise InvalidSample("needs too much memory: the decoder ran out of it") from fault
-        return self._store(_resampled(mono, rate_hz, self.rate_hz), out)
+        sound = _resampled(mono, rate_hz, self.rate_hz)
+        noted = (*notes, *shifted, *(("loud",) if loud else ()))
+        return self._store(sound, out, noted, whole)
+
+    def _to_scale(self, mono: "NDArray[np.float32]") -> bool:
+        """Full scale becomes 1.0, in place; whether the sound is louder than any would be."""
+        if self.full_scale != 1.0:
+            mono /= self.full_scale
+        peak = max(mono.max(), -mono.min())
+        if peak > LOUD and self.dtype == "int16":
+            raise InvalidSample(
+                f"loud: {peak:,.0f} times full scale; set full_scale to that of the source, "
+                "such as 32768 for 16-bit numbers stored as floats"
+            )
+        return bool(peak > LOUD)
 
     def _mono(self, source: "soundfile.SoundFile") -> "NDArray[np.float32]":
         """The beginning of the sound (time), channels averaged."""
@@ -135,21 +178,27 @@ class Audio:
             raise InvalidSample(f"not finite: sample {odd[0]:,} is {mono[odd[0]]}")
         return mono[:read]
 
-    def _store(self, sound: "NDArray[np.float32]", out: "NDArray[Any]") -> Decoded:
+    def _store(
+        self, sound: "NDArray[np.float32]", out: "NDArray[Any]", notes: tuple[str, ...], whole: int
+    ) -> Decoded:
+        """`whole`: samples of the whole source, as it claims."""
         import numpy as np
 
         length = min(len(sound), len(out))
         if length == 0:
             raise InvalidSample("no sound: shorter than one sample of the stored rate")
-        notes = ["cut"] if len(sound) > length else ["padded"] if length < len(out) else []
+        if length < max(len(sound), len(out)):
+            notes = (*notes, "cut" if length < len(sound) else "padded")
         if self.dtype == "int16":
             scaled = np.rint(sound[:length] * 32_768.0)
             if scaled.min() < -32_768 or scaled.max() > 32_767:
-                notes.append("clipped")
+                notes = (*notes, "clipped")
             out[:length] = scaled.clip(-32_768, 32_767)
         else:
             out[:length] = sound[:length]
-        return Decoded(length, tuple(notes))
+        if whole > length and "cut" in notes:
+            return Shortened.of(length, notes, whole)
+        return Decoded(length, notes)
 
 
 class _Memory(io.BytesIO):
@@ -162,12 +211,36 @@ class _Memory(io.BytesIO):
             return self.tell()
 
 
-def _check_wav(data: bytes) -> None:
+def _readable(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """A WAV file as libsndfile reads all of it, and what is odd; `InvalidSample` if it is cut."""
     claim = data_chunk(data)
-    if claim and claim.found < claim.claimed:
+    if claim is None:
+        return data, ()
+    if claim.note is None and claim.found < claim.claimed:
         raise InvalidSample(
             f"truncated WAV: {claim.claimed:,} bytes of sound claimed, {claim.found:,} found"
         )
+    if claim.note == UNKNOWN and (claim.claimed == 0 or data[:4] == b"RF64"):
+        data = closed(data, claim)
+    return data, (claim.note,) if claim.note else ()
+
+
+@contextmanager
+def _opened(data: bytes) -> "Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]":
+    """The sound, and a note where its file begins with something else."""
+    import soundfile
+
+    notes: tuple[str, ...] = ()
+    try:
+        source = soundfile.SoundFile(_Memory(data))
+    except soundfile.LibsndfileError:
+        known = recognised(data)
+        start = first_frame(data) if known is None or known is MP3 else None
+        if not start:
+            raise
+        source, notes = soundfile.SoundFile(_Memory(data[start:])), (SHIFTED,)
+    with source:
+        yield source, notes
 
 
 def _check_source(source: "soundfile.SoundFile") -> None:
@@ -182,10 +255,24 @@ def _check_source(source: "soundfile.SoundFile") -> None:
         )
 
 
-def _reason(error: str, data: bytes) -> str:
-    if "not recognised" in error:
-        return f"not audio: {beginning(data)}; neither WAV, FLAC, OGG nor MP3"
-    return f"corrupt audio: {error}"
+def _verdict(error: str, data: bytes) -> InvalidSample:
+    """What libsndfile says of a file, in words about the file."""
+    known = recognised(data)
+    if "not recognised" in error and known is MP3:
+        return InvalidSample("not audio: begins like an MP3 file and has no sound")
+    if known is None and "not recognised" in error:
+        return InvalidSample(
+            f"not audio: {described(data, 'audio')}; neither WAV, FLAC, OGG nor MP3"
+        )
+    if known and ("not recognised" in error or known.family != "sound"):
+        reason = "unsupported format" if known.family == "sound" else "not audio"
+        return InvalidSample(f"{reason}: {described(data, 'audio')}")
+    if any(text in error for text in ("unimplemented", "unsupported", "unknown format")):
+        name = known.name if known else "a sound"
+        return InvalidSample(f"unsupported codec: {name}; convert it to WAV or FLAC")
+    said = (words for part, words in FAULTS.items() if part in error)
+    words = next(said, plain(error.removeprefix("Error : ").removeprefix("Internal error : ")))
+    return InvalidSample(f"corrupt audio: {known.name if known else 'a sound'}, {words}")
 
 
 def _resampled(

@@ -1,5 +1,6 @@
 """Image: an encoded picture becomes a row of 8-bit pixels."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Gt, Le
 
 from sampan.modalities.limits import check_size
-from sampan.modalities.window import Window, window
+from sampan.modalities.window import SIDEWAYS, Window, upright, window
 from sampan.plugins import ArraySpec, Decoded
 
 if TYPE_CHECKING:
@@ -28,9 +29,18 @@ class Image:
 
     JPEG, PNG, WebP, GIF, BMP, TIFF and, where Pillow has it, AVIF, known by content; of several
     frames the first. Exif orientation is applied ("unreadable Exif" is noted), transparency laid
-    over `background`, 16 bit scaled to 8. Lab is converted to sRGB, colour profiles are ignored.
-    Resizing is bicubic and antialiased. Truncated files and damaged JPEG scans are refused, even
-    where a decoder would make up the rest.
+    over `background`. Lab is converted to sRGB, colour profiles are ignored. Resizing is bicubic
+    and antialiased.
+
+    Grey of more than 8 bits is scaled: white is `white`, or what a TIFF says of the bits that it
+    uses, or 65,535. Values that would fit into fewer bits are noted ("dark: fits into 12 of 16
+    bits"). Floats are black to white from 0 to 1; other floats, signed and 32-bit numbers are
+    refused unless `white` is set.
+
+    Truncated files are refused, and JPEGs that libjpeg warns about, even where a decoder would make
+    up the rest; bytes that belong to nothing are noted ("junk in JPEG passed over"). JPEG has no
+    checksums: of photographs with 8 bits flipped, libjpeg notices three of four. Damage in JPEGs of
+    rare chroma layouts, which only Pillow reads, is refused where Pillow fails.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
@@ -51,6 +61,13 @@ class Image:
     """crop: resize until the target is covered, keep the centre; stretch: each side by itself."""
     background: str = "#ffffff"
     """Colour under transparent pixels, as #rrggbb."""
+    white: float | None = None
+    """
+    Value shown as white in grey pictures of more than 8 bits, such as 4095 for 12 bits stored in
+    16; by default what the file says, else the largest value of 16 bits, or 1.0 for floats.
+    """
+    black: float = 0.0
+    """Value shown as black in such pictures."""
     max_pixels: Annotated[int, Gt(0)] = 2**26
     """Pixels of a source picture at most, by its header; a larger one is not decoded."""
     max_bytes: Annotated[int, Gt(0)] = 256 * 2**20
@@ -62,6 +79,8 @@ class Image:
                 f"background {self.background!r} is no colour; write six hexadecimal digits, "
                 "for example #ffffff"
             )
+        if self.white is not None and not self.black < self.white < math.inf:
+            raise ValueError(f"white {self.white:g} must be more than black {self.black:g}")
 
     def array(self) -> ArraySpec:
         return ArraySpec(("y", "x", "channel"), (self.height, self.width, self.channels), "uint8")
@@ -73,50 +92,68 @@ class Image:
 
     def decode(self, data: bytes, out: "NDArray[np.uint8]") -> Decoded:
         """Fill `out` (y, x, channel); `InvalidSample` if it is no image, damaged, or too large."""
-        from sampan.modalities import jpeg, raster
+        from sampan.modalities import depth, jpeg, raster
 
         check_size(data, self.max_bytes)
         size = jpeg.plain_size(data)
-        if size and size[0] * size[1] <= self.max_pixels and self._from_jpeg(data, *size, 1, out):
-            return Decoded()
-        with raster.opened(data, self.max_pixels) as image:
-            name = image.format or "image"
-            if name in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
-                turned, notes = raster.orientation(image)
-                if self._from_jpeg(data, image.height, image.width, turned, out):
-                    return Decoded(notes=notes)
+        if size and size[0] * size[1] <= self.max_pixels:
+            notes = self._from_jpeg(data, *size, 1, out)
+            if notes is not None:
+                return Decoded(notes=notes)
+        with raster.opened(data, self.max_pixels) as opened:
+            name = opened.format or "image"
+            if name in ("JPEG", "MPO") and opened.mode in ("L", "RGB"):
+                turned, notes = raster.orientation(opened)
+                more = self._from_jpeg(data, opened.height, opened.width, turned, out)
+                if more is not None:
+                    return Decoded(notes=(*notes, *more))
+            if name in ("JPEG", "MPO") and opened.mode == "CMYK":
+                jpeg.decode(data, *opened.size[::-1], colours="CMYK", to_height=1, to_width=1)
+            deep_colour = depth.is_deep_colour(opened)
             with raster.verdicts(name):
-                image.load()
-            turned, notes = raster.orientation(image)
+                opened.load()
+            turned, notes = raster.orientation(opened)  # Pillow turns some kinds as it loads them
+            image, more = depth.eight_bit(opened, self.white, self.black)
+            if deep_colour:
+                more = depth.dark_colour(opened)
             colour = self.background
             red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
             flat = raster.flattened(image, self.channels, (red, green, blue))
-            stood = raster.upright(flat, turned)
-            out[...] = raster.resized(stood, self._window(stood.height, stood.width))
-        return Decoded(notes=notes)
+            lying = self._lying(flat.height, flat.width, turned)
+            out[...] = upright(raster.resized(flat, lying), turned)
+        return Decoded(notes=(*notes, *more))
 
-    def _window(self, height: int, width: int) -> Window:
-        return window(height, width, to_height=self.height, to_width=self.width, fit=self.fit)
+    def _lying(self, height: int, width: int, turned: int) -> Window:
+        """What to keep of a picture that lies in its file with this Exif orientation."""
+        sides = (width, height) if turned in SIDEWAYS else (height, width)
+        kept = window(*sides, to_height=self.height, to_width=self.width, fit=self.fit)
+        return kept.lying(turned)
 
     def _from_jpeg(
         self, data: bytes, height: int, width: int, turned: int, out: "NDArray[np.uint8]"
-    ) -> bool:
+    ) -> tuple[str, ...] | None:
         """
-        Decoded at twice the resized size or more, which keeps 50 dB to a full decode.
-
-        Whether `out` was filled: False where the decoder for JPEG has no verdict.
+        Decoded no larger than needed: notes once `out` is filled, None for no verdict.
         """
-        from sampan.modalities import jpeg, raster, resampling
+        from sampan.modalities import jpeg, resampling
+        from sampan.modalities.scratch import scratch
 
-        sideways = turned >= 5
-        to = self._window(*((width, height) if sideways else (height, width)))
-        least = (to.full_width, to.full_height) if sideways else (to.full_height, to.full_width)
-        pixels = jpeg.decode(
-            data, channels=self.channels, min_height=2 * least[0], min_width=2 * least[1]
+        to = self._lying(height, width, turned)
+        scaled = jpeg.decode(
+            data,
+            height,
+            width,
+            colours="GRAY" if self.channels == 1 else "RGB",
+            to_height=to.full_height,
+            to_width=to.full_width,
         )
-        if pixels is None:
-            return False
-        if turned != 1:
-            pixels = raster.to_pixels(raster.upright(raster.from_pixels(pixels), turned))
-        resampling.resize(pixels, to, out)
-        return True
+        if scaled is None:
+            return None
+        extent = (scaled.height, scaled.width)
+        if turned == 1:
+            resampling.resize(scaled.pixels, to, out, extent)
+        else:
+            made = scratch("turned", (to.height, to.width, self.channels))
+            resampling.resize(scaled.pixels, to, made, extent)
+            out[...] = upright(made, turned)
+        return scaled.notes

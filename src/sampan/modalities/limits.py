@@ -9,8 +9,3 @@ def check_size(data: bytes, max_bytes: int) -> None:
         raise InvalidSample("empty file: 0 bytes")
     if len(data) > max_bytes:
         raise InvalidSample(f"too many bytes: {len(data):,}, max_bytes is {max_bytes:,}")
-
-
-def beginning(data: bytes, num_bytes: int = 16) -> str:
-    """The first bytes of a file that nobody recognises, for the reason in the quarantine."""
-    return f"begins with {data[:num_bytes]!r}"

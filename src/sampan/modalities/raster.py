@@ -12,36 +12,32 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageCms
-from PIL.Image import Resampling, Transpose
+from PIL.Image import Resampling
+from PIL.ImageFile import ImageFile
 
 from sampan.errors import InvalidSample
-from sampan.modalities.limits import beginning
-from sampan.modalities.window import Window
+from sampan.formats import described, plain, recognised
+from sampan.modalities.window import ORIENTATION, Window
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-ORIENTATION = 0x0112
-UPRIGHT = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
+NAMES = {
+    "an AVIF picture": "AVIF",
+    "a BMP picture": "BMP",
+    "a GIF picture": "GIF",
+    "a JPEG picture": "JPEG",
+    "a PNG picture": "PNG",
+    "a TIFF picture": "TIFF",
+    "a BigTIFF picture": "TIFF",
+    "a WebP picture": "WEBP",
 }
-"""What stands an image upright, by its orientation (Exif 2.32, tag 0x0112)."""
-SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF8": "GIF",
-    b"\xff\xd8\xff": "JPEG",
-    b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-}
+"""Formats that are read, as `sampan.formats` names them → as Pillow does."""
+
+
+CODES = re.compile("decod(er|ing) error|when reading image file")
+"""Pillow has numbers, or no words, for what its decoders met."""
 
 
 @contextmanager
-def opened(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
+def opened(data: bytes, max_pixels: int) -> Iterator[ImageFile]:
     """
     The image with its header read and no pixel decoded; further frames are left alone.
 
@@ -106,7 +102,9 @@ def verdicts(name: str) -> Iterator[None]:
     except (InvalidSample, MemoryError, PIL.Image.DecompressionBombError):
         raise
     except Exception as fault:
-        text = str(fault) or type(fault).__name__
+        text = plain(str(fault)) or type(fault).__name__
+        if CODES.search(text):
+            text = "its pixels cannot be decoded"
         cut = isinstance(fault, EOFError) or "truncated" in text.lower()
         raise InvalidSample(f"{'truncated' if cut else 'corrupt'} {name}: {text}") from fault
 
@@ -114,17 +112,12 @@ def verdicts(name: str) -> Iterator[None]:
 def orientation(image: PIL.Image.Image) -> tuple[int, tuple[str, ...]]:
     """The Exif orientation, 1 where there is none; a note where the Exif data cannot be read."""
     try:
-        found = image.getexif().get(ORIENTATION)
+        found: int | None = image.getexif().get(ORIENTATION)
         if found is None and "exif" in image.info:
             _read_strictly(image.info["exif"])
     except Exception:
         return 1, ("unreadable Exif",)
-    return (found if found in UPRIGHT else 1), ()
-
-
-def upright(image: PIL.Image.Image, exif_orientation: int) -> PIL.Image.Image:
-    method = UPRIGHT.get(exif_orientation)
-    return image if method is None else image.transpose(method)
+    return (found if found and found in range(1, 9) else 1), ()
 
 
 def flattened(
@@ -133,15 +126,10 @@ def flattened(
     """
     The pixels as L (`channels` 1, ITU-R BT.601 luma) or RGB (3), transparency over `background`.
 
-    16-bit grey is scaled so that 65,535 becomes 255, Lab goes to sRGB, CMYK by Pillow's formula;
-    profiles are not applied. 32-bit and float pixels, whose white is unknown, are refused.
+    Lab goes to sRGB, CMYK by Pillow's formula; profiles are not applied.
     """
     mode = "L" if channels == 1 else "RGB"
-    if image.mode.startswith("I;16"):
-        image = _eight_bit(image)
-    elif image.mode in ("I", "F"):
-        raise InvalidSample(f"unsupported pixels: mode {image.mode}; convert to 8 or 16 bit")
-    elif image.mode == "LAB":
+    if image.mode == "LAB":
         image = _srgb(image)
     with verdicts(image.format or f"{image.mode} image"):
         if not image.has_transparency_data:
@@ -153,34 +141,46 @@ def flattened(
         return flat.convert(mode)
 
 
-def _open(data: bytes) -> PIL.Image.Image:
-    name = _name(data)
+def _open(data: bytes) -> ImageFile:
+    known = recognised(data)
+    name = NAMES.get(known.name) if known else None
     width, height = _claimed_size(data, name)
     if not width or not height:
         raise InvalidSample(f"zero {'height' if width else 'width'}: {width} × {height} claimed")
     with verdicts(name or "image"):
         try:
-            return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+            return PIL.Image.open(io.BytesIO(data), formats=sorted({*NAMES.values()}))
         except PIL.UnidentifiedImageError:
             if name is None:
-                raise InvalidSample(
-                    f"not an image: {beginning(data)}; none of {', '.join(FORMATS)}"
-                ) from None
-            raise InvalidSample(f"corrupt {name}: its header cannot be read") from None
+                raise _unreadable(data) from None
+            raise _without_header(data, name) from None
+
+
+def _unreadable(data: bytes) -> InvalidSample:
+    known = recognised(data)
+    reason = "unsupported format" if known and known.family == "picture" else "not an image"
+    return InvalidSample(f"{reason}: {described(data, 'image')}")
+
+
+def _without_header(data: bytes, name: str) -> InvalidSample:
+    """With what Pillow does not say where it tries several formats."""
+    said = ""
+    try:
+        PIL.Image.OPEN[name][0](io.BytesIO(data), "")
+    except SyntaxError as fault:
+        said = plain(str(fault))
+    except Exception:
+        pass
+    if "pixel mode" in said:
+        return InvalidSample(
+            f"unsupported pixels: a {name} file of rare depth or order; convert it to 8 or 16 bits"
+        )
+    return InvalidSample(f"corrupt {name}: its header cannot be read{said and f' ({said})'}")
 
 
 def _too_many(pixels: int | None, max_pixels: int) -> InvalidSample:
     claimed = "more" if pixels is None else f"{pixels:,}"
     return InvalidSample(f"too many pixels: {claimed} claimed, max_pixels is {max_pixels:,}")
-
-
-def _name(data: bytes) -> str | None:
-    for signature, name in SIGNATURES.items():
-        if data.startswith(signature):
-            return name
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    return "AVIF" if data[4:12] in (b"ftypavif", b"ftypavis") else None
 
 
 def _claimed_size(data: bytes, name: str | None) -> tuple[int, int]:
@@ -210,19 +210,6 @@ def _read_strictly(exif: bytes) -> None:
         raise ValueError(said[0])
 
 
-def _eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
-    wide = np.asarray(image).astype(np.uint32)
-    clear = image.info.get("transparency")
-    opaque = None if clear is None else PIL.Image.fromarray(np.uint8(255) * (wide != clear))
-    wide += 128
-    wide //= 257
-    grey = PIL.Image.fromarray(wide.astype(np.uint8))
-    if opaque is not None:
-        grey = PIL.Image.merge("LA", (grey, opaque))
-    grey.format = image.format
-    return grey
-
-
 def _srgb(image: PIL.Image.Image) -> PIL.Image.Image:
     with verdicts(image.format or "Lab image"):
         flat = ImageCms.profileToProfile(
@@ -244,14 +231,21 @@ def to_pixels(image: PIL.Image.Image) -> NDArray[np.uint8]:
     return np.array(image).reshape(image.height, image.width, -1)
 
 
-def resized(image: PIL.Image.Image, to: Window) -> NDArray[np.uint8]:
-    """(y, x, channel), antialiased bicubic; only the window is computed, whatever the whole."""
-    if image.size == (to.full_width, to.full_height):
+def resized(
+    image: PIL.Image.Image, to: Window, extent: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """
+    (y, x, channel), antialiased bicubic; only the window is computed, whatever the whole.
+
+    The picture ends after `extent` rows and columns, by default with the last pixel.
+    """
+    height, width = extent or (float(image.height), float(image.width))
+    if (width, height) == (to.full_width, to.full_height):
         kept = image.crop((to.left, to.top, to.left + to.width, to.top + to.height))
     else:
-        x, y = image.width / to.full_width, image.height / to.full_height
-        right = min(image.width, (to.left + to.width) * x)
-        bottom = min(image.height, (to.top + to.height) * y)
+        x, y = width / to.full_width, height / to.full_height
+        right = min(width, (to.left + to.width) * x)
+        bottom = min(height, (to.top + to.height) * y)
         kept = image.resize(
             (to.width, to.height), Resampling.BICUBIC, box=(to.left * x, to.top * y, right, bottom)
         )

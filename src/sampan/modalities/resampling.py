@@ -21,16 +21,24 @@ _upsample: Any = torch._C._nn._upsample_bicubic2d_aa
 """What torch.nn.functional.interpolate calls, which takes no place to write to."""
 
 
-def resize(pixels: NDArray[np.uint8], to: Window, out: NDArray[np.uint8]) -> None:
+def resize(
+    pixels: NDArray[np.uint8],
+    to: Window,
+    out: NDArray[np.uint8],
+    extent: tuple[float, float] | None = None,
+) -> None:
     """
     (y, x, channel) → `out` (y, x, channel), with the kernel of Pillow at three times its speed.
 
-    Only the window is computed, and the axis that shrinks under contiguous rows goes first.
+    Only the window is computed, and the axis that shrinks under contiguous rows goes first. The
+    picture ends after `extent` rows and columns, within the last pixel, where one was decoded at a
+    scale; by default with the last pixel.
     """
-    y = _axis(pixels.shape[0], to.full_height, to.top, to.height)
-    x = _axis(pixels.shape[1], to.full_width, to.left, to.width)
-    if y.made * x.made > MAX_EXCESS * to.height * to.width:
-        out[...] = resized(from_pixels(pixels), to)
+    height, width = extent or (float(pixels.shape[0]), float(pixels.shape[1]))
+    y = _axis(pixels.shape[0], height, to.full_height, to.top, to.height)
+    x = _axis(pixels.shape[1], width, to.full_width, to.left, to.width)
+    if y is None or x is None or y.made * x.made > MAX_EXCESS * to.height * to.width:
+        out[...] = resized(from_pixels(pixels), to, (height, width))
         return
     kept = pixels[y.first : y.stop, x.first : x.stop]
     down, across = (y.made, kept.shape[1]), (kept.shape[0], x.made)
@@ -55,17 +63,18 @@ class _Axis(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def _axis(source: int, full: int, offset: int, size: int) -> _Axis:
+def _axis(source: int, extent: float, full: int, offset: int, size: int) -> _Axis | None:
     """
-    What to take of `source` pixels, that become `full`, for [offset, offset + size) of these.
+    What to take of `source` pixels, whose first `extent` become `full`, for [offset, offset + size)
+    of these; None where torch cannot.
 
     A piece of the source can start only where a pixel of the result does too, or the picture moves:
     cropped to any whole pixel it agrees with Pillow's by 36 dB on photographs. So the piece starts
     at the last pixel of the result, far enough before the window, that begins within `SHIFT` of a
     source pixel.
     """
-    step = source / full
-    if source == full:
+    step = extent / full
+    if extent == full:
         return _Axis(offset, offset + size, 0, size, 1.0)
     reach = 2 * max(step, 1.0)
     start = offset - math.ceil(reach / step)
@@ -75,8 +84,10 @@ def _axis(source: int, full: int, offset: int, size: int) -> _Axis:
     first = round(start * step)
     stop = min(source, math.ceil((offset + size) * step + reach) + 1)
     if stop - first == offset - start + size:  # torch takes equal sizes for nothing to do
-        return _Axis(0, source, offset, full, full / source)
-    return _Axis(first, stop, offset - start, offset - start + size, full / source)
+        first, stop, start, size = 0, source, 0, full - offset
+        if source == full:
+            return None
+    return _Axis(first, stop, offset - start, offset - start + size, 1 / step)
 
 
 def _one_axis(

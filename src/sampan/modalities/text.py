@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from sampan.errors import InvalidSample
+from sampan.formats import ANNEX, HTML, LFS, PDF, RTF, described, recognised
 from sampan.modalities.limits import check_size
-from sampan.plugins import ArraySpec, Decoded
-from sampan.signatures import HEAD_BYTES, signature_of
+from sampan.plugins import ArraySpec, Decoded, Shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,10 @@ OTHER_MARKS = {
     b"\xfe\xff": "UTF-16",
 }
 """Byte order marks, the longer before those they begin with (Unicode 16, table 23-5)."""
+
+NO_TEXT = (ANNEX, LFS, PDF, RTF)
+SUSPECT = (b"version https://git-lfs", b"/annex/", b"%PDF-", b"{\\rtf1", b"<")
+"""What may be valid UTF-8 and is still not the text that was meant, and how that begins."""
 
 MAX_MARKS = 1_024
 """Combining marks in a row: putting them in order takes time with the square of their number."""
@@ -40,7 +44,7 @@ class Text:
     between a base and its combining marks (general category M) unless these alone overflow the row.
     Emoji that are joined by U+200D may be parted. NUL is refused, because it could not be told from
     the zeros after the text, and because it is how UTF-16 without a mark looks; so are more than
-    1,024 combining marks in a row.
+    1,024 combining marks in a row, PDF, RTF and Git LFS pointers. An HTML page is noted.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
@@ -70,6 +74,9 @@ class Text:
         if not data:
             raise InvalidSample("empty text: 0 bytes")
         check_size(data, self.max_bytes)
+        known = recognised(data) if data.startswith(SUSPECT) else None
+        if known in NO_TEXT:
+            raise InvalidSample(f"not text: {described(data, 'text')}")
         text = _code_points(data)
         if not text or text.isspace():
             raise InvalidSample(f"empty text: {len(data):,} bytes of white space")
@@ -82,12 +89,13 @@ class Text:
         stored = kept.encode()
         out[: len(stored)] = np.frombuffer(stored, dtype=np.uint8)
         whole = len(head) == len(text) and len(kept) == len(normal)
-        return Decoded(len(stored), () if whole else ("cut",))
+        notes = ("HTML page",) if known is HTML else ()
+        if whole:
+            return Decoded(len(stored), notes)
+        return Shortened.of(len(stored), ("cut", *notes), len(data))
 
 
 def _code_points(data: bytes) -> str:
-    if found := signature_of(data[:HEAD_BYTES]):
-        raise InvalidSample(f"not text: {found.name}")
     for mark, encoding in OTHER_MARKS.items():
         if data.startswith(mark):
             raise InvalidSample(
@@ -96,14 +104,22 @@ def _code_points(data: bytes) -> str:
     skipped = len(UTF8_MARK) if data.startswith(UTF8_MARK) else 0
     nul = data.find(b"\0")
     if nul >= 0:
+        _refuse_binary(data)
         raise InvalidSample(f"NUL in text: byte 0x00 at {nul:,}; clean or convert the source")
     try:
         return data[skipped:].decode()
     except UnicodeDecodeError as fault:
+        _refuse_binary(data)
         at = fault.start + skipped
         raise InvalidSample(
             f"not UTF-8: byte 0x{data[at]:02x} at {at:,}; convert the source"
         ) from None
+
+
+def _refuse_binary(data: bytes) -> None:
+    """By its format, where it is no text in another encoding that only begins like a file."""
+    if recognised(data) and min(data[:512]) < ord("\t"):
+        raise InvalidSample(f"not text: {described(data, 'text')}")
 
 
 def _check_marks(text: str) -> None:

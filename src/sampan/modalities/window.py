@@ -1,6 +1,19 @@
 """Where a picture comes to lie that is resized to a fixed size."""
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ORIENTATION = 0x0112
+SIDEWAYS = frozenset({5, 6, 7, 8})
+UPSIDE_DOWN = frozenset({3, 4, 7, 8})
+MIRRORED = frozenset({2, 3, 6, 7})
+"""
+Orientations whose rows stand in the file as columns, and from what is then below or at the right
+(Exif 2.32, tag 0x0112).
+"""
 
 
 class Window(NamedTuple):
@@ -12,6 +25,28 @@ class Window(NamedTuple):
     left: int
     height: int
     width: int
+
+    def lying(self, exif_orientation: int) -> "Window":
+        """The same part of the picture as it lies in the file, before it is stood upright."""
+        full_height, full_width, top, left, height, width = self
+        if exif_orientation in MIRRORED:
+            left = full_width - left - width
+        if exif_orientation in UPSIDE_DOWN:
+            top = full_height - top - height
+        if exif_orientation in SIDEWAYS:
+            return Window(full_width, full_height, left, top, width, height)
+        return Window(full_height, full_width, top, left, height, width)
+
+
+def upright(pixels: "NDArray[np.uint8]", exif_orientation: int) -> "NDArray[np.uint8]":
+    """(y, x, channel), a view of the same memory, as the picture is to be seen."""
+    if exif_orientation in SIDEWAYS:
+        pixels = pixels.swapaxes(0, 1)
+    if exif_orientation in UPSIDE_DOWN:
+        pixels = pixels[::-1]
+    if exif_orientation in MIRRORED:
+        pixels = pixels[:, ::-1]
+    return pixels
 
 
 def window(

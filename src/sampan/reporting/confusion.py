@@ -3,12 +3,14 @@
 from markupsafe import Markup
 
 from sampan.reporting.data import Confusion
+from sampan.reporting.lettering import fit, width
 from sampan.reporting.svg import WIDTH, Figure, drawing, label, tag
-from sampan.reporting.wording import count, percent
+from sampan.reporting.wording import count, percent, shorten
 
 _NUMBERS_UP_TO = 20
 """Labels beyond which a cell is too small for its number."""
 _SMALLEST_CELL, _LARGEST_CELL = 15.0, 46.0
+_WIDEST_LABEL = 116.0
 
 
 def confused_pairs(confusion: Confusion, most: int = 5) -> list[tuple[str, str, int]]:
@@ -24,12 +26,12 @@ def confused_pairs(confusion: Confusion, most: int = 5) -> list[tuple[str, str, 
 
 def confusion_matrix(confusion: Confusion) -> Figure:
     """Rows are true labels, columns predictions; shaded by share of the row, with counts."""
-    names = [_short(name) for name in confusion.labels]
-    letters = max((len(name) for name in names), default=1)
+    names = [fit(name, _WIDEST_LABEL) for name in confusion.labels]
+    widest = max(map(width, names), default=8.0)
     num = max(len(names), 1)
-    left = 26 + min(7.0 * letters, 112)
+    left = 26 + widest
     cell = min(max((WIDTH - left - 2) / num, _SMALLEST_CELL), _LARGEST_CELL)
-    top, upright = 4.0, letters * 6.5 > cell - 2
+    top, upright = 4.0, widest > cell - 2
     side = cell * num
     marks = [
         _cell(confusion, row, column, left + column * cell, top + row * cell, cell)
@@ -38,22 +40,23 @@ def confusion_matrix(confusion: Confusion) -> Figure:
     ]
     for place, name in enumerate(names):
         middle = (place + 0.5) * cell
-        marks.append(label(left - 6, top + middle + 4, name, at="end"))
+        tip = tag("title", shorten(confusion.labels[place], 200))
+        marks.append(tag("g", tip, label(left - 6, top + middle + 4, name, at="end")))
         x, y = left + middle, top + side + (8 if upright else 15)
         turned = {"transform": f"rotate(-90 {x:.1f} {y:.1f})"} if upright else {}
         marks.append(
             tag("text", name, x=x + (4 if upright else 0), y=y, class_="tick",
                 text_anchor="end" if upright else "middle", **turned)
         )  # fmt: skip
-    bottom = top + side + (14 + min(7.0 * letters, 112) if upright else 22)
+    bottom = top + side + (14 + widest if upright else 22)
     marks.append(label(left + side / 2, bottom + 14, "predicted label", at="middle", class_="axis"))
     middle = top + side / 2
     marks.append(
         tag("text", "true label", x=12, y=middle, text_anchor="middle", class_="axis",
             transform=f"rotate(-90 12 {middle:.1f})")
     )  # fmt: skip
-    width, title = max(left + side + 2, 240), _title(confusion)
-    svg = drawing(width, bottom + 20, title, *marks, wide=width > WIDTH + 1)
+    whole, title = max(left + side + 2, 240), _title(confusion)
+    svg = drawing(whole, bottom + 20, title, *marks, wide=whole > WIDTH + 1)
     numbers = "numbers are test samples" if num <= _NUMBERS_UP_TO else "hover for the numbers"
     return Figure(
         title, svg, f"Stronger colour: a larger share of the true label's samples; {numbers}."
@@ -78,7 +81,7 @@ def _title(confusion: Confusion) -> str:
 def _cell(confusion: Confusion, row: int, column: int, x: float, y: float, cell: float) -> Markup:
     times, total = int(confusion.counts[row, column]), int(confusion.counts[row].sum())
     share = times / total if total else 0.0
-    true, predicted = _short(confusion.labels[row]), _short(confusion.labels[column])
+    true, predicted = (shorten(confusion.labels[place], 80) for place in (row, column))
     shown = f"{true} taken for {predicted}" if row != column else f"{true} recognised"
     marks = [tag("title", f"{shown}: {times:,} of {total:,}, {percent(share)}")]
     place = {"x": x + 0.75, "y": y + 0.75, "width": cell - 1.5, "height": cell - 1.5, "rx": 2.0}
@@ -96,4 +99,4 @@ def _cell(confusion: Confusion, row: int, column: int, x: float, y: float, cell:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 16 else name[:15] + "…"
+    return fit(name, _WIDEST_LABEL)

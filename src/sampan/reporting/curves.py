@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sampan.reporting.data import History
 from sampan.reporting.svg import WIDTH, Figure, Frame, drawing, label, line, plain, tag, ticks
-from sampan.reporting.wording import is_share, metric_name, percent, significant
+from sampan.reporting.wording import count, is_share, metric_name, percent, significant
 
 
 def loss_curves(history: History) -> Figure:
@@ -35,6 +35,8 @@ def metric_curve(history: History) -> Figure | None:
         title += (
             f" was {percent(best) if share else significant(best)} at epoch {history.best_epoch}"
         )
+    if history.samples is not None:
+        title += f", on {count(history.samples, 'sample')}"
     values = 100 * history.metric if share else history.metric
     drawn = [("validation", values, "line validation")]
     return Figure(title, _curves(history, drawn, f"{name}, %" if share else name, title))

@@ -98,6 +98,12 @@ class ModalityReport:
     reasons: Sequence[Reason] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     """Samples for each note of the decoder ("cut", "padded")."""
+    cut_by: str = ""
+    """How much of the samples that were cut is lost, in words."""
+
+    @property
+    def total(self) -> int:
+        return self.valid + self.quarantined + self.absent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +144,14 @@ class DatasetReport:
     modalities: Sequence[ModalityReport]
     features: Sequence[FeatureReport] = ()
     splits: Mapping[str, int] = field(default_factory=dict)
+    split_of: Sequence[str] = ()
+    """Models whose split that is; none where it is the dataset's own."""
     labels: Sequence[LabelCount] = ()
     """Label distribution of a categorical label."""
     values: NDArray[Any] | None = None
     """(sample): a numeric label instead; NaN where there is none."""
-    label_name: str = "label"
+    label_name: str | None = None
+    """None where samples have no label."""
     reasons: Sequence[Reason] = ()
     """Rows that the index itself could not use (empty or duplicate keys)."""
     examples: Sequence[Sample] = ()
@@ -151,7 +160,7 @@ class DatasetReport:
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """
-    One metric on the test split with its 95 % bootstrap interval.
+    One metric on the test split with its 95 % interval.
 
     `name` as in `metrics.json`: `accuracy`, or `image→caption/recall_at_1` for a direction.
     `chance` is what guessing would give, `unit` the unit of an error (of the label).
@@ -176,6 +185,8 @@ class History:
     metric_name: str = ""
     metric: NDArray[Any] | None = None
     """The validation metric that early stopping watches."""
+    samples: int | None = None
+    """Of the validation split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +197,8 @@ class Confusion:
     counts: NDArray[Any]
     of: int | None = None
     """Labels that there are, where only those confused most are given."""
+    wrong: int | None = None
+    """Mistakes of all labels, also of those that are not given."""
 
     def __post_init__(self) -> None:
         if self.counts.shape != (len(self.labels), len(self.labels)):
@@ -255,6 +268,8 @@ class ModelReport:
     settings: Mapping[str, object] = field(default_factory=dict)
     roles: Mapping[str, int] = field(default_factory=dict)
     """Rows for each role: train, validation, test, left out."""
+    has_own_split: bool = False
+    """Whether it divides the dataset in another way than the dataset's own split."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Rows for each reason for being left out."""
     metrics: Sequence[Metric] = ()
@@ -264,6 +279,18 @@ class ModelReport:
     """Most confident first."""
     predictions: Predictions | None = None
     directions: Sequence[Direction] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """Something of the config that this page lacks."""
+
+    what: str
+    """`model digits-classify`, `features image.clip of digits`."""
+    state: Literal["failed", "waiting", "running"]
+    why: str = ""
+    """The `error:` line of its log, or what it waits for."""
+    log: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,3 +328,5 @@ class ReportData:
     datasets: Sequence[DatasetReport]
     models: Sequence[ModelReport]
     provenance: Provenance = field(default_factory=Provenance)
+    unfinished: Sequence[Unfinished] = ()
+    """Failed ones first; the page says that it is incomplete where there are any."""

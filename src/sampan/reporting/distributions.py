@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.reporting.data import LabelCount, Predictions
+from sampan.reporting.lettering import fit, width
 from sampan.reporting.svg import WIDTH, Figure, Frame, drawing, label, line, tag, ticks
-from sampan.reporting.wording import count, significant
+from sampan.reporting.wording import count, shorten, significant
 
 LABELS = 24
 """Labels with a bar of their own; the smallest share one."""
 POINTS = 2000
 _RIGHT, _ROW = 46, 20
+_WIDEST_LABEL = 132.0
 
 
 def split_class(splits: Mapping[str, int], split: str) -> str:
@@ -29,22 +31,22 @@ def label_bars(labels: Sequence[LabelCount], splits: Mapping[str, int], name: st
     rows = _largest(labels)
     totals = [sum(row.splits.values()) for row in rows]
     most = max(max(totals), 1)
-    start = 12 + 6.8 * min(max(len(row.label) for row in rows), 14)
+    names = [fit(row.label, _WIDEST_LABEL) for row in rows]
+    start = 10 + max(map(width, names))
     marks = []
-    for place, (row, total) in enumerate(zip(rows, totals, strict=True)):
+    for place, (row, shown, total) in enumerate(zip(rows, names, totals, strict=True)):
         y, x = 6 + place * _ROW, start
-        shown = row.label if len(row.label) <= 14 else row.label[:13] + "…"
         bar = [
             tag("title", f"{row.label}: " + ", ".join(f"{s} {n:,}" for s, n in row.splits.items()))
         ]
         bar.append(label(start - 8, y + 13, shown, at="end"))
         for split in [s for s in splits if row.splits.get(s)]:
-            width = row.splits[split] / most * (WIDTH - start - _RIGHT)
+            long = row.splits[split] / most * (WIDTH - start - _RIGHT)
             bar.append(
-                tag("rect", x=x, y=y + 2, width=max(width - 1, 0.5), height=_ROW - 5,
+                tag("rect", x=x, y=y + 2, width=max(long - 1, 0.5), height=_ROW - 5,
                     class_=split_class(splits, split))
             )  # fmt: skip
-            x += width
+            x += long
         bar.append(label(x + 5, y + 13, count(total), class_="number"))
         marks.append(tag("g", *bar))
     height = 10 + _ROW * len(rows) + 22
@@ -54,7 +56,10 @@ def label_bars(labels: Sequence[LabelCount], splits: Mapping[str, int], name: st
     few, many = sum(smallest.splits.values()), sum(largest.splits.values())
     spread = count(few, "sample") if few == many else f"{few:,} to {many:,} samples"
     title = f"{count(len(labels), name)}, {spread} each"
-    ends = f"Smallest: {smallest.label}; largest: {largest.label}. " if few < many else ""
+    ends = ""
+    if few < many:
+        least, greatest = (shorten(row.label, 60) for row in (smallest, largest))
+        ends = f"Smallest: {least}; largest: {greatest}. "
     note = f"{ends}Coloured by split, as in the table."
     return Figure(title, drawing(WIDTH, height, title, *marks), note)
 

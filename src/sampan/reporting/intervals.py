@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from sampan.reporting.data import Metric
+from sampan.reporting.lettering import fit
 from sampan.reporting.svg import WIDTH, Figure, drawing, label, line, tag, ticks
 from sampan.reporting.wording import (
     direction_of,
@@ -35,7 +36,7 @@ def metric_intervals(metrics: Sequence[Metric], samples: int) -> Figure | None:
         if direction_of(metric.name) != direction:
             direction = direction_of(metric.name)
             y += _ROW
-            rows.append(label(0, y - 4, direction, class_="axis"))
+            rows.append(label(0, y - 4, fit(direction, WIDTH), class_="axis"))
         y += _ROW
         rows.append(_row(metric, low, at_x, y - _ROW / 2))
     floor = y + 6
@@ -54,7 +55,7 @@ def metric_intervals(metrics: Sequence[Metric], samples: int) -> Figure | None:
         + (f" ({direction_of(metric.name)})" if direction_of(metric.name) else "")
         for metric in first
     )
-    parts = ["dot: value", "bar: 95 % bootstrap interval over the test samples"]
+    parts = ["dot: value", "bar: 95 % interval over the test samples"]
     if any(metric.chance is not None and metric.chance >= low for metric in shares):
         parts.append("triangle: chance")
     if low > 0:

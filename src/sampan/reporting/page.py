@@ -18,6 +18,7 @@ from sampan.reporting.distributions import (
     value_histogram,
 )
 from sampan.reporting.intervals import metric_intervals
+from sampan.reporting.players import Players
 from sampan.reporting.thumbnails import picture_thumbnail, sound_thumbnail
 
 Shown = TypeVar("Shown")
@@ -31,6 +32,8 @@ LIMITS = {
     "hits": 5,
     "digests": 200,
     "letters": 160,
+    "unfinished": 50,
+    "why": 600,
     "config": 100_000,
 }
 """Examples of a kind on the page at most; whatever is left out is counted."""
@@ -47,7 +50,14 @@ def render(report: ReportData) -> str:
             (_anchor("model", place, m.name), m) for place, m in enumerate(report.models, 1)
         ],
     }
-    return page.render(report=report, valid=_valid_share(report.datasets), **sections)
+    metrics = [metric for model in report.models for metric in model.metrics]
+    return page.render(
+        report=report,
+        valid=_valid_share(report.datasets),
+        players=Players(),
+        has_exact=any(map(wording.is_exact, metrics)),
+        **sections,
+    )
 
 
 def _environment() -> Environment:
@@ -72,6 +82,7 @@ def _environment() -> Environment:
     environment.tests.update(
         picture=lambda media: isinstance(media, Picture),
         sound=lambda media: isinstance(media, Sound),
+        exact=wording.is_exact,
     )
     environment.globals.update(
         LIMITS=LIMITS,
@@ -113,5 +124,5 @@ def _anchor(section: str, place: int, name: str) -> str:
 def _valid_share(datasets: Sequence[DatasetReport]) -> float | None:
     """Valid values of all modalities together, or None where there are no rows."""
     modalities = [modality for dataset in datasets for modality in dataset.modalities]
-    total = sum(modality.valid + modality.quarantined for modality in modalities)
+    total = sum(modality.total for modality in modalities)
     return sum(modality.valid for modality in modalities) / total if total else None

@@ -6,12 +6,13 @@ are classes of the page's style sheet, which has a light and a dark set.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from markupsafe import Markup
 
+from sampan.reporting.lettering import fit, width
 from sampan.reporting.wording import visible
 
 WIDTH = 360
@@ -42,15 +43,15 @@ def _attribute(value: str | float) -> str:
 
 
 def drawing(
-    width: float, height: float, description: str, *children: Markup, wide: bool = False
+    across: float, height: float, description: str, *children: Markup, wide: bool = False
 ) -> Markup:
     """The `svg` element; a `wide` one keeps its size and scrolls, all others fit the column."""
-    size: dict[str, str | float] = {"width": width, "height": height} if wide else {}
+    size: dict[str, str | float] = {"width": across, "height": height} if wide else {}
     return tag(
         "svg",
         *children,
         class_="plot wide" if wide else "plot",
-        viewBox=f"0 0 {width:.0f} {height:.0f}",
+        viewBox=f"0 0 {across:.0f} {height:.0f}",
         role="img",
         aria_label=description,
         **size,
@@ -84,7 +85,10 @@ def plain(number: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The area between two axes; `x` and `y` are the ranges of the data."""
+    """
+    The area between two axes; `x` and `y` are the ranges of the data. `left` is at least as wide as
+    the numbers beside it.
+    """
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -93,6 +97,10 @@ class Frame:
     right: float = 14
     top: float = 40
     bottom: float = 42
+
+    def __post_init__(self) -> None:
+        widest = max(width(plain(value)) for value in ticks(*self.y))
+        object.__setattr__(self, "left", max(self.left, widest + 8))
 
     def at_x(self, value: float) -> float:
         low, high = self.x
@@ -112,19 +120,17 @@ class Frame:
         y_label: str,
         *,
         x_ticks: Sequence[float] | None = None,
-        written: Callable[[float], str] = plain,
     ) -> list[Markup]:
         """Grid lines with numbers, and both labels written horizontally."""
         across, floor = WIDTH - self.right, self.height - self.bottom
-        marks = [label(2, 14, y_label, class_="axis")]
+        marks = [label(2, 14, fit(y_label, WIDTH - 4), class_="axis")]
         for value in ticks(*self.y):
             y = self.at_y(value)
             marks.append(line(self.left, y, across, y, "grid"))
-            marks.append(label(self.left - 6, y + 4, written(value), at="end"))
+            marks.append(label(self.left - 6, y + 4, plain(value), at="end"))
         for value in x_ticks if x_ticks is not None else ticks(*self.x):
             marks.append(label(self.at_x(value), floor + 17, plain(value), at="middle"))
         marks.append(line(self.left, floor, across, floor, "base"))
-        marks.append(
-            label((self.left + across) / 2, self.height - 6, x_label, at="middle", class_="axis")
-        )
+        middle, x_name = (self.left + across) / 2, fit(x_label, across - self.left)
+        marks.append(label(middle, self.height - 6, x_name, at="middle", class_="axis"))
         return marks

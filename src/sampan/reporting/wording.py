@@ -122,8 +122,13 @@ def metric_value(metric: Metric, number: float | None) -> str:
 
 
 def interval(metric: Metric) -> str:
-    """`96.1 to 99.2 %`: both ends in one unit."""
+    """
+    `96.1 to 99.2 %`: both ends in one unit. A dash where resamples say nothing: an error of no
+    width comes from one sample, or from samples that are all alike.
+    """
     if not (math.isfinite(metric.low) and math.isfinite(metric.high)):
+        return DASH
+    if metric.low == metric.high and not metric.name.endswith("rank"):
         return DASH
     if is_share(metric.name):
         return f"{100 * metric.low:.1f} to {100 * metric.high:.1f} %"
@@ -133,6 +138,11 @@ def interval(metric: Metric) -> str:
 def _error(metric: Metric, number: float) -> str:
     """Ranks are whole or half; anything else has three significant digits."""
     return f"{number:,.10g}" if metric.name.endswith("rank") else significant(number)
+
+
+def is_exact(metric: Metric) -> bool:
+    """Whether the interval is the exact one, of a share of all test samples or of none."""
+    return is_share(metric.name) and metric.value in (0, 1)
 
 
 def times_chance(metric: Metric) -> str:

@@ -39,8 +39,7 @@ class Dialect:
 
     def reader(self, lines: "Lines | list[str]") -> Any:
         if self.quote == "none":
-            quoting = csv.QUOTE_NONE
-            return csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True)
+            return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE, strict=True)
         return csv.reader(lines, delimiter=self.delimiter, strict=True)
 
 
@@ -184,7 +183,12 @@ class _Continued:
         )
 
     def _may_be_rows(self, cells: list[str]) -> bool:
-        """Whether a cell has delimiters enough for a line of it to be a row: as many as before."""
+        """
+        Whether a line of a cell may be a row: where it ends with a row, it has as many delimiters
+        as there are before the cell, or the cells are too many or too few.
+        """
+        if len(cells) != self.num_cells:
+            return True
         for place, cell in enumerate(cells):
             if "\n" in cell and cell.count(self.dialect.delimiter) >= place:
                 return True
@@ -198,7 +202,8 @@ class _Continued:
         return like > 0 and 2 * like >= len(texts) - 1
 
     def _is_row(self, text: str, key: str) -> bool:
-        cells = self._cells(text)
+        plain = text.rstrip("\r\n").split(self.dialect.delimiter)
+        cells = plain if len(plain) == self.num_cells else self._cells(text)
         if len(cells) != self.num_cells:
             return False
         own, key = cells[self.key_place].strip(' "'), key.strip(' "')

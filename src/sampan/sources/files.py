@@ -129,9 +129,9 @@ class SampleFiles:
         except (FileNotFoundError, NotADirectoryError) as fault:
             raise self._missing(path, bounds, fault) from None
         except PermissionError:
-            if not _only_the_file_is_closed(path):
-                raise
-            raise DeniedFile("permission denied: by the file, not by its folder", path) from None
+            if not os.access(bounds.base_of(path) or "/", os.R_OK | os.X_OK):
+                raise  # nobody's file can be read: storage, or a ticket that ran out
+            raise DeniedFile("permission denied: this job's user may not read it", path) from None
         except OSError as fault:
             if fault.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EILSEQ):
                 raise InvalidSample(f"unusable path: {fault.strerror}") from None
@@ -221,15 +221,6 @@ def _absolute(path: str) -> InvalidSample:
     )
 
 
-def _only_the_file_is_closed(path: str) -> bool:
-    """Whether the file's own rights keep it from being read, while its folder can be read."""
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return os.access(os.path.dirname(path) or "/", os.R_OK | os.X_OK)
-
-
 # Reading ------------------------------------------------------------------------------------------
 
 
@@ -245,9 +236,13 @@ def _whole(handle: int, max_bytes: int) -> bytes:
         try:
             data = _rest(handle, about.st_size + 1, max_bytes + 1)
         except OSError as fault:
-            if fault.errno == errno.EAGAIN or (about.st_size == 0 and fault.errno == errno.EIO):
+            if about.st_size == 0 and fault.errno in (errno.EAGAIN, errno.EIO, errno.EINVAL):
                 raise InvalidSample(f"not a plain file: {fault.strerror}") from None
-            raise
+            if fault.errno != errno.EAGAIN or os.get_blocking(handle):
+                raise
+            os.set_blocking(handle, True)  # a file that storage has to fetch first
+            os.lseek(handle, 0, os.SEEK_SET)
+            continue
         if len(data) == about.st_size:
             return data
         if len(data) > max_bytes:

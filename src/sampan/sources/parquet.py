@@ -14,11 +14,13 @@ SAFE_ROWS = 1024
 
 
 class Batch(NamedTuple):
-    """Rows from `first` on: their values, and why some have values that cannot be had."""
+    """So many rows from `first` on: their values, and why some values cannot be had."""
 
     first: int
+    rows: int
     columns: dict[str, list[Any]]
-    reasons: list[str | None]
+    faults: dict[str, dict[int, str]]
+    """Column → row of the batch → why its value cannot be had; columns with faults alone."""
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def opened(file: Path) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file, buffer_size=2**20) as table:
+        with pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False) as table:
             yield table
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
         raise DataError(f"{file}: not readable as Parquet: {fault}") from None
@@ -46,12 +48,14 @@ def parquet_batches(file: Path, wanted: Sequence[str], start: int, rows: int) ->
     """
     with opened(file) as table:
         paths = paths_of(file, table.schema_arrow, wanted)
-        dotted = [".".join(path) for path in paths.values()]
-        columns = [
-            name
-            for name in dict.fromkeys(dotted)
-            if not any(name.startswith(f"{other}.") for other in dotted)
-        ]
+        whole = set(paths.values())
+        columns = list(
+            dict.fromkeys(
+                ".".join(path)
+                for path in paths.values()
+                if not any(path[:depth] in whole for depth in range(1, len(path)))
+            )
+        )
         first = 0
         for group in range(table.num_row_groups):
             about = table.metadata.row_group(group)
@@ -147,7 +151,7 @@ def _values(first: int, batch: Any, paths: Mapping[str, tuple[str, ...]]) -> Bat
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    reasons: list[str | None] = [None] * batch.num_rows
+    faults: dict[str, dict[int, str]] = {}
     columns: dict[str, list[Any]] = {}
     for name, (top, *fields) in paths.items():
         column = batch.column(top)
@@ -158,15 +162,16 @@ def _values(first: int, batch: Any, paths: Mapping[str, tuple[str, ...]]) -> Bat
         except MemoryError:
             raise
         except (ValueError, ArithmeticError, LookupError, TypeError, pa.ArrowException):
-            columns[name] = _one_by_one(name, column, reasons)
-    return Batch(first, columns, reasons)
+            columns[name], faults[name] = _one_by_one(name, column)
+    return Batch(first, batch.num_rows, columns, faults)
 
 
-def _one_by_one(name: str, column: Any, reasons: list[str | None]) -> list[Any]:
-    """The values of a column of which some cannot be had; None and a reason for those."""
+def _one_by_one(name: str, column: Any) -> tuple[list[Any], dict[int, str]]:
+    """The values of a column of which some cannot be had: None and a reason for those."""
     import pyarrow as pa
 
-    found = []
+    found: list[Any] = []
+    reasons: dict[int, str] = {}
     for row in range(len(column)):
         value = None
         try:
@@ -178,4 +183,4 @@ def _one_by_one(name: str, column: Any, reasons: list[str | None]) -> list[Any]:
         except (ValueError, ArithmeticError, LookupError, TypeError, pa.ArrowException) as fault:
             reasons[row] = f"unreadable value: column {name!r}: {fault}"
         found.append(value)
-    return found
+    return found, reasons

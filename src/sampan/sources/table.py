@@ -4,6 +4,7 @@ import codecs
 import dataclasses
 import glob
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from typing import IO, Annotated, Any, ClassVar, Literal
 from annotated_types import Len
 
 from sampan.errors import DataError, InvalidSample
+from sampan.formats import HEAD_BYTES, PARQUET, described, is_no_text, recognised
 from sampan.plugins import Cells
-from sampan.signatures import HEAD_BYTES, signature_of
 from sampan.sources.delimited import Dialect, Quote, csv_rows
 from sampan.sources.json_lines import jsonl_rows
 from sampan.sources.lines import Row
@@ -28,6 +29,16 @@ from sampan.sources.parquet import (
 )
 from sampan.sources.values import text_of
 
+UNPACK = {
+    "gzip-compressed": "gunzip -k",
+    "bzip2-compressed": "bunzip2 -k",
+    "xz-compressed": "unxz -k",
+    "zstd-compressed": "unzstd",
+    "LZ4-compressed": "unlz4",
+    "a tar archive": "tar -xf",
+    "a 7-Zip archive": "7z x",
+}
+"""Format → the command that takes a file of it apart."""
 FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -78,6 +89,10 @@ class Table:
     """Of CSV and JSON Lines; one in which a line feed is one byte."""
 
     def __post_init__(self) -> None:
+        if self.delimiter in ('"', "\n", "\r", "\0"):
+            raise ValueError(
+                f"delimiter: {self.delimiter!r} cannot part cells; set one such as ';'"
+            )
         try:
             plain = "\n".encode(self._codec) == b"\n"
         except (LookupError, UnicodeError):
@@ -133,6 +148,7 @@ class Table:
     def why_no_rows(self) -> list[str]:
         """Lines that say why no file holds a row that is wanted."""
         seen = {name: Counter[str]() for name in self.where}
+        met: set[str] = set()
         rows = 0
         plain = dataclasses.replace(self, where={})
         for file in self.files():
@@ -140,19 +156,17 @@ class Table:
                 rows += len(cells.keys)
                 for name, values in cells.columns.items():
                     seen[name].update(map(_shown, values))
+                    if any(_equals(value, self.where[name]) for value in values):
+                        met.add(name)
                 if rows >= LOOKED_AT:
                     break
         if not rows:
             return [f"{self.path}: no rows; it is empty, or holds a header at most"]
         return [
-            f"{self.path}: where: {name} is {_as_read(value)}, and the column holds "
-            f"{', '.join(f'{text} ({times:,})' for text, times in seen[name].most_common(5))}"
-            f"{', …' if len(seen[name]) > 5 else ''}; YAML reads words such as no and numbers such "
-            f"as 010 as something else: write a value as the table has it, in quotes, such as "
-            f"where: {{{name}: {next(iter(seen[name].most_common(1)))[0]}}}"
+            f"{self.path}: {_unmet(name, value, seen[name])}"
             for name, value in self.where.items()
-            if not isinstance(value, str) or repr(value) not in seen[name]
-        ] or [f"{self.path}: no row has all of: where: {self.where}"]
+            if name not in met
+        ] or [f"{self.path}: where: no row has all of {self.where}"]
 
     def read(
         self, file: Path, columns: tuple[str, ...], *, start: int = 0, rows: int = 8192
@@ -177,9 +191,9 @@ class Table:
     def _format(self, file: Path) -> str:
         kind = self.format or FORMATS.get(file.suffix.lower())
         with file.open("rb") as raw:
-            found = signature_of(raw.read(HEAD_BYTES))
-        if found and not (kind == "parquet" and found.name == "a Parquet file"):
-            raise DataError(f"{file}: {found.line(str(file))}")
+            head = raw.read(HEAD_BYTES)
+        if is_no_text(head) and not (kind == "parquet" and recognised(head) is PARQUET):
+            raise DataError(f"{file}: {_advised(file, head)}")
         if kind is None:
             raise DataError(f"{file}: unknown format; set format: csv, jsonl or parquet")
         return kind
@@ -229,10 +243,16 @@ class Table:
             )
 
     def _parquet(self, batch: Batch, columns: tuple[str, ...]) -> Iterator[Cells]:
-        found, reasons = batch.columns, batch.reasons
-        kept: Sequence[int] = range(len(reasons))
+        found = batch.columns
+        reasons: list[str | None] = [None] * batch.rows
+        kept: Sequence[int] = range(batch.rows)
+        # Which rows are kept must not depend on the columns that are read beside these.
+        unknown = {row for name in (self.key, *self.where) for row in batch.faults.get(name, ())}
         for name, value in self.where.items():
-            kept = [i for i in kept if reasons[i] or _equals(found[name][i], value)]
+            kept = [i for i in kept if i in unknown or _equals(found[name][i], value)]
+        for rows in batch.faults.values():
+            for row, why in rows.items():
+                reasons[row] = reasons[row] or why
         if not kept:
             return
         if self.where:
@@ -303,8 +323,18 @@ def _shown(value: Any) -> str:
         return "a list or an object"
 
 
-def _as_read(value: str | int | bool) -> str:
-    return f"the text {value!r}" if isinstance(value, str) else f"read by YAML as {value!r}"
+def _unmet(name: str, value: str | int | bool, seen: Counter[str]) -> str:
+    """Why no cell of a column has a value that is asked for: what the most of them hold."""
+    common = [f"{text} ({times:,})" for text, times in seen.most_common(5)]
+    holds = ", ".join(common) + (", …" if len(seen) > len(common) else "")
+    if isinstance(value, str):
+        return f"where: {name} is the text {value!r}, and the column holds {holds}"
+    (first, _), *_ = seen.most_common(1)
+    return (
+        f"where: {name} is read by YAML as {value!r}, and the column holds {holds}; without quotes "
+        "YAML takes words such as no and numbers such as 010 for something else: write the value "
+        f"as the table has it, in quotes, such as where: {{{name}: {first}}}"
+    )
 
 
 def _why_no_table(path: Path) -> str:
@@ -325,3 +355,14 @@ def _natural(path: str) -> tuple[list[tuple[int, str]], str]:
     """Sort key under which part-10 follows part-9."""
     parts = re.split(r"(\d+)", path)
     return [(int(text), "") if i % 2 else (-1, text) for i, text in enumerate(parts)], path
+
+
+def _advised(file: Path, head: bytes) -> str:
+    """What a file is that is no table, and what would help."""
+    known = recognised(head)
+    if command := UNPACK.get(known.name if known else ""):
+        return (
+            f"{described(head, 'table').partition(';')[0]}; jobs read a table from its middle on, "
+            f"which that does not allow; unpack it: {command} {shlex.quote(str(file))}"
+        )
+    return described(head, "table")

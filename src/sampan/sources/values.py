@@ -51,9 +51,10 @@ def label_of(value: Any) -> str | None:
 
     `InvalidSample` as in `text_of`.
     """
-    if isinstance(value, float | Decimal) and abs(value) < EXACT:
-        if value == int(value):
-            return str(int(value))
+    if isinstance(value, float | Decimal) and value == value and -EXACT < value < EXACT:
+        whole = int(value)
+        if whole == value:
+            return str(whole)
         value = value.normalize() if isinstance(value, Decimal) else value
     text = text_of(value)
     return None if text is None else tidy(text) or None

@@ -50,12 +50,13 @@ def in_batches(
     rows: "NDArray[np.intp]",
     what: str,
     device: str,
+    advice: str = "",
 ) -> "NDArray[np.float32]":
     """
     `encode(rows)` at once, or in as large parts as fit in memory; (row) → (row, embedding).
 
     Parts are halved for this process from then on, with a line in the log each time. `ConfigError`
-    with numbers where one row does not fit. `what` names the work.
+    with numbers where one row does not fit, and `advice` on its size. `what` names the work.
     """
     import numpy as np
 
@@ -63,7 +64,7 @@ def in_batches(
     start = 0
     while start < len(rows):
         part = next(fitting(rows[start:], what))
-        found = _attempt(partial(encode, part), len(part), what, device)
+        found = _attempt(partial(encode, part), len(part), what, device, advice)
         if found is not None:
             parts.append(found)
             start += len(part)
@@ -93,24 +94,30 @@ class Batch:
         rows: "NDArray[np.intp]",
         what: str,
         device: str,
+        advice: str = "",
     ) -> None:
         self._begin, self._rows, self._what, self._device = begin, rows, what, device
-        self._begun = _attempt(partial(begin, rows), len(rows), what, device)
+        self._advice = advice
+        self._begun = _attempt(partial(begin, rows), len(rows), what, device, advice)
         self.seconds: float | None = None
         """That the device worked, where `begin` says so; known at the end."""
 
     def end(self) -> "NDArray[np.float32]":
         begun, self._begun = self._begun, None
         if begun is not None:
-            found = _attempt(begun, len(self._rows), self._what, self._device)
+            found = _attempt(begun, len(self._rows), self._what, self._device, self._advice)
             if found is not None:
                 self.seconds = getattr(begun, "seconds", None)
                 return found
         del begun
-        return in_batches(lambda rows: self._begin(rows)(), self._rows, self._what, self._device)
+        return in_batches(
+            lambda rows: self._begin(rows)(), self._rows, self._what, self._device, self._advice
+        )
 
 
-def _attempt(work: "Callable[[], T]", size: int, what: str, device: str) -> "T | None":
+def _attempt(
+    work: "Callable[[], T]", size: int, what: str, device: str, advice: str = ""
+) -> "T | None":
     """None where `size` rows do not fit; half of them are tried from then on."""
     try:
         with _memory_at_most(device):
@@ -120,7 +127,7 @@ def _attempt(work: "Callable[[], T]", size: int, what: str, device: str) -> "T |
             raise
         wanted = wanted_mb(fault)
         if size == 1:
-            raise _too_large(what, "one sample", wanted, device) from fault
+            raise _too_large(what, "one sample", wanted, device, advice) from fault
     # here the failed batch's arrays are no longer held by the exception
     _most[what] = min(_most.get(what, size), size // 2)
     let_go(device)
@@ -163,7 +170,10 @@ def wanted_mb(fault: BaseException | None) -> float | None:
     return None
 
 
-def _too_large(what: str, part: str, wanted: float | None, device: str) -> ConfigError:
+def _too_large(
+    what: str, part: str, wanted: float | None, device: str, advice: str = ""
+) -> ConfigError:
+    change = advice or "take a smaller model"
     asked = f", it wanted {wanted:,.0f} MB more" if wanted else ""
     if device == "cuda":
         import torch
@@ -171,13 +181,13 @@ def _too_large(what: str, part: str, wanted: float | None, device: str) -> Confi
         free, total = (count / 1e6 for count in torch.cuda.mem_get_info())
         return ConfigError(
             f"{what}: {part} does not fit in the memory of the GPU{asked}; it has {total:,.0f} MB, "
-            f"{free:,.0f} MB of them free; take a GPU with more memory, or a smaller model"
+            f"{free:,.0f} MB of them free; take a GPU with more memory, or {change}"
         )
     limit = _memory_limit()
     granted = f"; granted to this process: {limit / 1e6:,.0f} MB" if limit else ""
     return ConfigError(
         f"{what}: {part} does not fit in memory{asked}{granted}; raise mem_mb of this rule, or "
-        "take a smaller model"
+        f"{change}"
     )
 
 

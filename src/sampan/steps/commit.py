@@ -6,10 +6,13 @@ The receipts are those of all partitions; tens of thousands would not fit on a c
 """
 
 import argparse
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sampan.errors import DataError, StorageError
+from sampan.plan import Stage
 from sampan.steps import job
 from sampan.store.committed import commit
 from sampan.store.documents import ColumnsReceipt, Receipt
@@ -23,18 +26,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     if "stage" in args.spec:
-        commit_stage(args.spec, args.results)
+        stage = job.stage_of(args.spec["stage"])
+        leases, what = args.results / stage.folder / "leases", f"commit {stage.variant}"
+        with job.turn(leases, "commit", what, patience_seconds=0) as turn:
+            commit_stage(args.spec, args.results, turn)
     else:
         commit_index(args.spec, args.results)
 
 
-def commit_stage(spec: dict[str, Any], results: Path) -> None:
+def commit_stage(spec: dict[str, Any], results: Path, turn: job.Turn) -> None:
     """Commit a variant of a stage, unless more of its samples are invalid than `max_invalid`."""
     stage, variant = job.stage_of(spec["stage"]), job.variant_of(results, spec["stage"])
     receipts = [variant.receipt(part) for part in job.partitions(spec)]
-    above = f"{stage.name.partition('.')[0]} is not valid"
-    rows = present = invalid = 0
-    reasons: set[str] = set()
+    present = 0
+    reasons: Counter[str] = Counter()
     for path in receipts:
         receipt = read_json(path, Receipt)
         if receipt["settings"] != stage.digest:
@@ -42,30 +47,41 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
                 f"{path}: made with other settings; run: sampan forget {stage.variant}"
             )
         present += receipt["rows"] - receipt.get("absent", 0)
-        own = {reason: n for reason, n in receipt["reasons"].items() if reason != above}
-        rows += receipt["rows"]
-        invalid += sum(own.values())
-        reasons |= set(own)
-    if invalid > spec["max_invalid"] * present:
-        raise DataError(
-            f"{stage.dataset}: {stage.variant}: {invalid:,} of {present:,} samples are invalid "
-            f"({', '.join(sorted(reasons)[:5])}); max_invalid: {spec['max_invalid']:g} allows "
-            f"{int(spec['max_invalid'] * present):,}; raise it, or mend the data and run: "
-            f"sampan forget {stage.variant}"
-        )
+        reasons.update(receipt["reasons"])
+    if fault := too_many_invalid(stage, present, reasons, spec["max_invalid"]):
+        raise DataError(fault)
     header: dict[str, Any] = {
         name: spec[name] for name in ("stage", "above", "made_with") if name in spec
     }
-    about = commit(variant, receipts, header)
+    turn.check(f"commit {stage.variant}")
+    about = commit(variant, receipts, header, turn.outbox(variant.path))
     job.log.info(
         "commit %s: %s rows, %s valid, %s absent, %s bytes",
         stage.variant, *(f"{about[name]:,}" for name in ("rows", "valid", "absent", "bytes")),
     )  # fmt: skip
 
 
+def too_many_invalid(
+    stage: Stage, present: int, reasons: Mapping[str, int], max_invalid: float
+) -> str | None:
+    """Why a stage cannot serve, if more of the samples that it has are invalid than that share."""
+    above = f"{stage.name.partition('.')[0]} is not valid"
+    own = {reason: samples for reason, samples in reasons.items() if reason != above}
+    invalid = sum(own.values())
+    if invalid <= max_invalid * present:
+        return None
+    return (
+        f"{stage.dataset}: {stage.variant}: {invalid:,} of {present:,} samples are invalid "
+        f"({', '.join(sorted(own)[:5])}); max_invalid: {max_invalid:g} allows "
+        f"{int(max_invalid * present):,}; raise it, or mend the data and run: "
+        f"sampan forget {stage.variant}"
+    )
+
+
 def commit_index(spec: dict[str, Any], results: Path) -> None:
     """List the index's partitions, with the digests of their keys, labels, groups and splits."""
     folder = IndexFolder(results / spec["dataset"] / "index")
+    folder.forget_settings("split")
     parts = [
         read_json(folder.receipt("columns", part), ColumnsReceipt) for part in job.partitions(spec)
     ]
@@ -83,3 +99,4 @@ def commit_index(spec: dict[str, Any], results: Path) -> None:
         }
     )
     write_json(folder.dataset, about)
+    write_json(results / spec["split_file"], {"split": spec["split"]})

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sampan import plan, plugins
 from sampan.errors import InvalidSample, StorageError
-from sampan.plugins import ArraySpec, Modality
+from sampan.plugins import ArraySpec, Decoded, Modality, Shortened
 from sampan.sources.cells import CellReader
 from sampan.sources.files import Content, DeniedFile, MissingFile, SampleFiles, missing_folders
 from sampan.steps import job
@@ -35,6 +35,9 @@ from sampan.store.index import IndexFolder, IndexPart
 
 DIGEST = ArraySpec(("byte",), (16,), "uint8")
 MISSING_SHARE = 0.5
+
+CUT_BY = tuple(f"cut by {percent} to {percent + 10} %" for percent in range(0, 100, 10))
+"""Notes beside "cut": how much of the sample the row has no room for, in tenths."""
 
 Found = Content | InvalidSample | MemoryError | None
 """Of one sample's source: its content, or why there is none; None where its cell is empty."""
@@ -71,6 +74,14 @@ def quarantined(path: Path, modality: str, rows: Sequence[int]) -> dict[str, lis
 
 def _shown(cell: str | bytes | None) -> str:
     return "" if cell is None else cell[:200] if isinstance(cell, str) else f"{len(cell):,} bytes"
+
+
+def how_much_was_cut(decoded: Decoded) -> tuple[str, ...]:
+    """A note of `CUT_BY`; none where nothing was cut, or it is not known."""
+    if not isinstance(decoded, Shortened):
+        return ()
+    lost = max(0, decoded.whole - (decoded.length or 0))
+    return (CUT_BY[min(len(CUT_BY) * lost // decoded.whole, len(CUT_BY) - 1)],)
 
 
 def modality_of(spec: dict[str, Any]) -> str:
@@ -302,7 +313,7 @@ class _Decoder:
                 raise
             return
         shard.lengths[i] = decoded.length or 0
-        shard._notes.extend(decoded.notes)
+        shard._notes.extend((*decoded.notes, *how_much_was_cut(decoded)))
         shard._notes.extend(found.notes)
         block.valid[at] = True
 

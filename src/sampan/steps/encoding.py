@@ -45,7 +45,8 @@ class Encoding:
     """
     Blocks of one shard → embeddings, in row order; `invalid` are those that have none.
 
-    On a GPU an encoder that can `begin` has one batch under way while the next is begun.
+    `advice` is what to change where one row does not fit in memory. On a GPU an encoder that can
+    `begin` has one batch under way while the next is begun.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Encoding:
         batch: int,
         shape: tuple[int, ...],
         timings: Timings,
+        advice: str = "",
     ) -> None:
         self._task, self._encode, self._batch = task, encode, batch
         self._shape, self._timings = shape, timings
@@ -64,6 +66,7 @@ class Encoding:
         self._limit = ThreadLimit("processes" if encoder.workers == "processes" else "threads")
         variant = job.stage_of(task.spec["stage"]).variant
         self._what = f"extract {variant}"
+        self._advice = advice
         self.invalid: dict[int, str] = {}
 
     def of(self, blocks: Iterable[Block]) -> Iterator[NDArray[np.float16]]:
@@ -105,7 +108,7 @@ class Encoding:
         begin = partial(begun, self._encode, self._begin, made.block)
         start = perf_counter()
         with self._limit, np.errstate(over="ignore"):
-            batch = Batch(begin, rows, self._what, self._task.device)
+            batch = Batch(begin, rows, self._what, self._task.device, self._advice)
         return _Part(made, rows, batch, perf_counter() - start)
 
     def _end(self, part: "_Part") -> None:
@@ -155,9 +158,12 @@ def pads(encode: Encode) -> bool:
 
 
 def rows_at_once(encoder: Encoder, encode: Encode, batch: int, row_bytes: int) -> int:
-    """Rows of a block: a batch, or as many as it takes to find rows of like length."""
+    """
+    Rows of a block: a batch, fewer where one thread would hold too much of long rows, or as many as
+    it takes to find rows of like length.
+    """
     if not pads(encode):
-        return batch
+        return memory.rows_of_block(encoder.workers, batch, row_bytes)
     most = memory.AHEAD_BYTES[encoder.workers] // 4 // max(1, row_bytes)
     return max(batch, min(BATCHES_IN_A_BLOCK * batch, most))
 

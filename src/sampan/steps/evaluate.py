@@ -38,12 +38,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    work = partial(evaluate, args.spec, args.results, job.grant_of(args))
-    patiently(work, args.patience_seconds, "evaluate")
+    stage = job.stage_of(args.spec["stage"])
+    leases, what = args.results / stage.folder / "leases", f"evaluate {stage.variant}"
+    with job.turn(leases, "evaluate", what, args.patience_seconds) as turn:
+        work = partial(evaluate, args.spec, args.results, job.grant_of(args), turn)
+        patiently(work, args.patience_seconds, "evaluate")
 
 
-def evaluate(spec: dict[str, Any], results: Path, grant: Grant) -> None:
+def evaluate(
+    spec: dict[str, Any], results: Path, grant: Grant, turn: job.Turn | None = None
+) -> None:
     """Write the predictions, the metrics and the card of a trained model."""
+    turn = turn or job.Turn()
     samples = Samples(spec, results)
     roles = _roles_of(samples)
     test = np.flatnonzero(roles == "test").astype(np.int64)
@@ -57,7 +63,9 @@ def evaluate(spec: dict[str, Any], results: Path, grant: Grant) -> None:
         found, predicted, extra = _supervised(samples, test, grant)
     else:
         found, predicted, extra = _retrieval(samples, test, grant)
-    _write_table(samples.folder / "predictions.parquet", columns | predicted)
+    turn.check(f"evaluate {samples.stage.variant}")
+    outbox = turn.outbox(samples.folder)
+    _write_table(samples.folder / "predictions.parquet", columns | predicted, outbox)
     write_json(
         samples.folder / "metrics.json",
         {
@@ -67,8 +75,9 @@ def evaluate(spec: dict[str, Any], results: Path, grant: Grant) -> None:
             "samples": len(test),
             "metrics": found,
         },
+        outbox,
     )
-    write_json(samples.folder / "model.json", _card(spec, samples, found, extra))
+    write_json(samples.folder / "model.json", _card(spec, samples, found, extra), outbox)
     for name, metric in found.items():
         job.log.info("%s %s", name, " ".join(f"{part} {metric[part]:.4f}" for part in metric))
 
@@ -194,10 +203,10 @@ def _card(
     return with_checksum(card)
 
 
-def _write_table(path: Path, columns: dict[str, Any]) -> None:
+def _write_table(path: Path, columns: dict[str, Any], outbox: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
     pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
-    write_bytes(path, sink.getvalue())
+    write_bytes(path, sink.getvalue(), outbox)

@@ -7,7 +7,8 @@ decoded straight into the encoder, with the quarantine and the digests that `pre
 """
 
 import argparse
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 from sampan.store.partition import Partition
-from sampan.store.variant import Variant, publish, recorded
+from sampan.store.variant import Variant, publish, temporary_shard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,15 +75,17 @@ def extract(
 ) -> Partition:
     """Make all shards of a partition that are not recorded yet, then its receipt."""
     variant = job.variant_of(results, spec["stage"])
+    turn = turn or job.Turn()
+    outbox = turn.outbox(variant.path)
     upstream = _upstream(spec, results, part)
     if upstream["rows"] == 0 and not variant.layout.exists():
-        return _nothing(spec, variant, part, upstream, receipt, patience_seconds)
+        return _nothing(spec, variant, part, upstream, receipt, outbox, patience_seconds)
     layout = _layout(spec, variant, grant)
     partition = Partition(
-        variant, layout, part, upstream["first"], upstream["rows"], upstream["keys"]
+        variant, layout, part, upstream["first"], upstream["rows"], upstream["keys"], outbox
     )
     if partition.rows:
-        keys = _keys(spec, partition, results, upstream)
+        keys, absent = _keys(spec, partition, results, upstream)
         todo = partition.adopt(keys)
         if todo:
             _check_memory(spec, variant, grant)
@@ -101,9 +104,11 @@ def extract(
                     first=partition.rows_of(shard).start,
                     stop=partition.rows_of(shard).stop,
                     key=keys[shard],
+                    outbox=str(outbox),
                     patience_seconds=patience_seconds,
                     device=device,
                     threads=max(1, grant.threads // grant.workers(workers)),
+                    absent=_within(absent, partition.rows_of(shard)),
                 )
                 for shard in todo
             ]
@@ -152,6 +157,7 @@ def _nothing(
     part: int,
     upstream: Rows,
     receipt: Path,
+    outbox: Path,
     patience_seconds: float,
 ) -> Partition:
     """A partition beyond the data loads no encoder; the layout is left to those that have rows."""
@@ -161,7 +167,7 @@ def _nothing(
         rows_per_shard=spec["rows_per_job"],
         arrays={"valid": layouts.valid_layout(spec["rows_per_job"])},
     )
-    partition = Partition(variant, empty, part, upstream["first"], 0, upstream["keys"])
+    partition = Partition(variant, empty, part, upstream["first"], 0, upstream["keys"], outbox)
     settle(partition, receipt, {}, patience_seconds)
     return partition
 
@@ -202,27 +208,31 @@ def choose_layout(spec: dict[str, Any], dimensions: int) -> Layout:
 
 
 def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
-    encoder = encoder_of(spec)
-    fused: Modality | None = None
-    if is_fused(spec):
-        fused = plugins.make("modalities", _as_decoded(spec)["modality"], modality_of(spec))
-    needed = memory.encoder_mb(encoder, grant.threads, grant.gpus, fused)
-    grant.need(needed, f"extract {variant.path.name}")
+    modality: Modality = plugins.make(
+        "modalities", _as_decoded(spec)["modality"], modality_of(spec)
+    )
+    needed = memory.encoder_mb(
+        encoder_of(spec),
+        grant.threads,
+        grant.gpus,
+        **{"fused" if is_fused(spec) else "stored": modality},
+    )
+    grant.need(needed, f"extract {variant.path.name}", memory.advice_on(modality))
 
 
 def _keys(
     spec: dict[str, Any], partition: Partition, results: Path, upstream: Rows
-) -> dict[int, str]:
+) -> tuple[dict[int, str], list[int]]:
     """
     What each shard is made of: the settings, its rows, and the upstream shards that hold them, or
-    the cells that name their sources.
+    the cells that name their sources; and which rows have no value in what was stored.
     """
     if is_fused(spec):
         table = IndexPart(_index(spec, results).part(partition.part))
         return {
             shard: shard_key(spec, modality_of(spec), table, partition.rows_of(shard))
             for shard in partition.shards
-        }
+        }, []
     source = job.variant_of(results, spec["above"])
     source_layout = Layout.read(source.layout)
     receipt = source.receipt(upstream["part"])
@@ -239,7 +249,11 @@ def _keys(
         keys[shard] = digest_lines(
             [spec["stage"]["digest"], str(rows.start), str(len(rows)), *identities]
         )
-    return keys
+    return keys, sorted(row for record in records for row in record.absent)
+
+
+def _within(absent: Sequence[int], rows: range) -> tuple[int, ...]:
+    return tuple(absent[bisect_left(absent, rows.start) : bisect_left(absent, rows.stop)])
 
 
 def _invalid_above(spec: dict[str, Any]) -> str:
@@ -253,9 +267,6 @@ def extract_shard(task: ShardTask) -> Made:
     """Encode, write, publish one shard; returns its record, which the caller appends."""
     variant = job.variant_of(Path(task.results), task.spec["stage"])
     layout = Layout.read(variant.layout)
-    done = recorded(variant, layout, task.shard, task.key)
-    if done is not None:
-        return Made(done)
     encode = loaded(task.spec, task.device)
     encoder = encoder_of(task.spec)
     batch = batch_of(task.spec, task.device)
@@ -297,7 +308,8 @@ def _make(
         stored = Stored(task, timings)
         size = rows_at_once(encoder, encode, batch, stored.row_bytes)
         blocks = stored.ahead(size, ahead_bytes)
-    temporaries = {array: variant.temporary_shard(array, task.shard) for array in layout.arrays
+    outbox = Path(task.outbox)
+    temporaries = {array: temporary_shard(outbox, array, task.shard) for array in layout.arrays
                    if array != "valid"}  # fmt: skip
     invalid: dict[int, str] = {}
     with contextlib.ExitStack() as stack:
@@ -319,7 +331,8 @@ def _make(
                 yield block
 
         shape = layout.arrays[name].spec.shape
-        encoding = Encoding(task, encoder, encode, batch, shape, timings)
+        advice = memory.advice_on(plugin_of(plan.canonical(task.spec["modality"])))
+        encoding = Encoding(task, encoder, encode, batch, shape, timings, advice)
         stack.callback(encoding.close)
         with Behind(write, ahead_bytes) as behind, blocks:
             for rows in encoding.of(ready()):
@@ -338,18 +351,22 @@ def _make(
         rows=task.stop - task.first,
         files=files,
         invalid=sorted((invalid | found | encoding.invalid).items()),
-        absent=[] if shard is None else shard.absent,
+        absent=list(task.absent) if shard is None else shard.absent,
         notes={} if shard is None else shard.notes,
         content="" if shard is None else shard.content,
     )
 
 
 def _not_valid(task: ShardTask, block: Block) -> dict[int, str]:
-    """Rows that were not valid when they were stored, and those that are not to be touched."""
+    """
+    Rows that were there and not valid when they were stored, and those that are not to be touched.
+    """
     import numpy as np
 
     first = task.first + block.rows.start
-    found = {int(first + i): _invalid_above(task.spec) for i in np.flatnonzero(~block.valid)}
+    without = (int(first + i) for i in np.flatnonzero(~block.valid))
+    absent = set(_within(task.absent, range(first, first + len(block.rows))))
+    found = {row: _invalid_above(task.spec) for row in without if row not in absent}
     for row, reason in task.poison:
         if first <= row < first + len(block.rows):
             block.valid[row - first] = False

@@ -84,6 +84,7 @@ def _main() -> None:
     os.dup2(2, 1)  # what a decoder prints goes to the log
     value = json.loads(sys.stdin.read())
     value["poison"] = tuple((row, reason) for row, reason in value["poison"])
+    value["absent"] = tuple(value["absent"])
     task = ShardTask(**value)
     limit = max(DASK_MB, int(sys.argv[1]) * 95 // 100 - DASK_MB) * 10**6
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

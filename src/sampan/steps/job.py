@@ -1,10 +1,11 @@
 """What all steps that run as jobs share: their flags, their grant, their turn, their log."""
 
 import argparse
-import json
 import logging
+import shutil
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sampan.compute import Grant
+from sampan.errors import ConfigError, StorageError
 from sampan.plan import Stage
 from sampan.stopping import Stop, StoppedEarly, stop_signals
+from sampan.store import outbox
 from sampan.store.durable import patiently
 from sampan.store.lease import Attempt, Lease, Lost
+from sampan.store.specs import value_of
 from sampan.store.variant import Variant
 
 log = logging.getLogger("sampan")
@@ -31,7 +35,9 @@ def arguments(
     patience: bool = False,
 ) -> None:
     """Add the flags of a rule's command."""
-    parser.add_argument("--spec", type=_json, required=True, help="settings, as one JSON")
+    parser.add_argument(
+        "--spec", type=settings, required=True, help="settings, as one JSON, or @ and its file"
+    )
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
     if part:
         parser.add_argument("--part", type=int, required=True, help="number of the partition")
@@ -51,11 +57,12 @@ def arguments(
         )
 
 
-def _json(text: str) -> Any:
+def settings(text: str) -> Any:
+    """The value of a flag that is JSON, or `@` and the name of a file with it."""
     try:
-        return json.loads(text)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(f"not JSON: {fault}") from None
+        return value_of(text)
+    except ConfigError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from None
 
 
 def grant_of(args: argparse.Namespace) -> Grant:
@@ -79,12 +86,21 @@ class Turn:
     """
     A job's time at its work, which ends when it is asked to stop, or taken for dead by others.
 
-    Without a lease, for work that is nobody else's, it never ends.
+    Without a lease, for work that is nobody else's, it never ends; its outbox goes with it.
     """
 
     def __init__(self, stop: Stop | None = None, lease: Lease | None = None) -> None:
         self._stop = Stop() if stop is None else stop
         self._lease = lease
+
+    def outbox(self, stage: Path) -> Path:
+        """The folder that whatever this job makes of a stage is published from."""
+        if self._lease is not None:
+            assert self._lease.outbox is not None
+            return self._lease.outbox
+        made = outbox.make(stage / outbox.FOLDER, "alone", 0)
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        return made
 
     def is_over(self) -> bool:
         return bool(self._stop) or (self._lease is not None and self._lease.lost)
@@ -97,7 +113,7 @@ class Turn:
             if self._lease is not None:
                 self._lease.check()
         except Lost as fault:
-            raise StoppedEarly(f"{what}: taken for dead; another attempt goes on") from fault
+            raise _taken_for_dead(what) from fault
 
 
 @contextmanager
@@ -105,7 +121,8 @@ def turn(folder: Path, name: str, what: str, patience_seconds: float) -> Iterato
     """
     Wait until no other attempt is at work on `name`; from here on signals to stop are noted.
 
-    `StoppedEarly` where the signal comes while it waits.
+    `StoppedEarly` where the signal comes while it waits, and where others took this attempt for
+    dead, whatever its work ends with: nothing that it still does can be seen.
     """
     said = 0.0
 
@@ -117,8 +134,21 @@ def turn(folder: Path, name: str, what: str, patience_seconds: float) -> Iterato
             log.info("%s: waits for the attempt on %s", what, holder)
 
     with stop_signals() as stop, ExitStack() as stack:
-        enter = partial(stack.enter_context, Lease(folder, name, waiting))
-        yield Turn(stop, patiently(enter, patience_seconds, what))
+        lease = Lease(folder, name, waiting, folder.parent / outbox.FOLDER)
+        enter = partial(stack.enter_context, lease)
+        try:
+            held = Turn(stop, patiently(enter, patience_seconds, what))
+        except Lost as fault:
+            raise _taken_for_dead(what) from fault
+        try:
+            yield held
+        except (OSError, StorageError):
+            held.check(what, to_record=True)
+            raise
+
+
+def _taken_for_dead(what: str) -> StoppedEarly:
+    return StoppedEarly(f"{what}: taken for dead; another attempt goes on")
 
 
 def turn_at_part(args: argparse.Namespace, verb: str) -> Any:
@@ -131,7 +161,7 @@ def turn_at_part(args: argparse.Namespace, verb: str) -> Any:
 class Progress:
     """Counts what is done: a bar on a terminal, else a line in the log every ten seconds."""
 
-    def __init__(self, what: str, total: int, unit: str) -> None:
+    def __init__(self, what: str, total: int | None, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
         self._done = 0
         self._start = self._said = time.monotonic()
@@ -151,6 +181,8 @@ class Progress:
 
     def __str__(self) -> str:
         rate = self._done / max(time.monotonic() - self._start, 1e-3)
+        if self._total is None:
+            return f"{self._what}: {self._done:,} {self._unit} ({rate:,.0f}/s)"
         left = (self._total - self._done) / rate if rate else float("inf")
         return (
             f"{self._what}: {self._done:,} of {self._total:,} {self._unit} "
@@ -163,7 +195,8 @@ class Progress:
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str = "samples") -> Iterator[Progress]:
+def progress(what: str, total: int | None, unit: str = "samples") -> Iterator[Progress]:
+    """`total` is None where it is not known beforehand."""
     shown = Progress(what, total, unit)
     try:
         yield shown

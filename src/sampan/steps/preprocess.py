@@ -27,7 +27,7 @@ from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 from sampan.store.partition import Partition
-from sampan.store.variant import Variant, publish, recorded
+from sampan.store.variant import Variant, publish, temporary_shard
 
 LENGTH = ArraySpec((), (), "int32")
 
@@ -61,14 +61,19 @@ def preprocess(
     above = read_json(index.receipt(stage.name, part), CellsReceipt)
     plugin: Modality = plugins.make("modalities", spec["modality"], stage.name)
     layout = layouts.pin(variant.layout, choose_layout(spec, plugin))
-    partition = Partition(variant, layout, part, above["first"], above["rows"], above["keys"])
+    turn = turn or job.Turn()
+    outbox = turn.outbox(variant.path)
+    partition = Partition(
+        variant, layout, part, above["first"], above["rows"], above["keys"], outbox
+    )
     if partition.rows:
         table = IndexPart(index.part(part))
         keys = {shard: shard_key(spec, stage.name, table, partition.rows_of(shard))
                 for shard in partition.shards}  # fmt: skip
         todo = partition.adopt(keys)
         if todo:
-            grant.need(memory.modality_mb(plugin, grant.threads), f"preprocess {stage.name}")
+            needed = memory.modality_mb(plugin, grant.threads)
+            grant.need(needed, f"preprocess {stage.name}", memory.advice_on(plugin))
             tasks = [
                 ShardTask(
                     step="preprocess",
@@ -79,13 +84,12 @@ def preprocess(
                     first=partition.rows_of(shard).start,
                     stop=partition.rows_of(shard).stop,
                     key=keys[shard],
+                    outbox=str(outbox),
                     patience_seconds=patience_seconds,
                 )
                 for shard in todo
             ]
-            make_shards(
-                partition, tasks, preprocess_shard, grant, plugin.workers, turn or job.Turn()
-            )
+            make_shards(partition, tasks, preprocess_shard, grant, plugin.workers, turn)
     invalid = check_invalid(spec, partition, partition.invalid)
     columns = quarantined(index.part(part), stage.name, [row for row, _ in invalid])
     settle(partition, receipt, columns, patience_seconds)
@@ -117,9 +121,6 @@ def preprocess_shard(task: ShardTask) -> Made:
     """Decode, write, publish one shard; returns its record, which the caller appends."""
     variant = job.variant_of(Path(task.results), task.spec["stage"])
     layout = Layout.read(variant.layout)
-    done = recorded(variant, layout, task.shard, task.key)
-    if done is not None:
-        return Made(done)
     timings = Timings()
     with timings.on({"read": 1, "decode": 1, "write": 1, WAIT: 1}):
         return Made(_make(task, variant, layout, timings), timings)
@@ -135,7 +136,7 @@ def _make(task: ShardTask, variant: Variant, layout: Layout, timings: Timings) -
     shard = Decoding(task, timings, workers)
     name = layout.main
     temporaries = {
-        array: variant.temporary_shard(array, task.shard)
+        array: temporary_shard(Path(task.outbox), array, task.shard)
         for array in layout.arrays
         if array != "valid"
     }

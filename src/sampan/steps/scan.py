@@ -6,7 +6,6 @@ the last scan: rows that were there must not have moved.
 """
 
 import argparse
-import json
 import shlex
 import shutil
 from bisect import bisect_left, bisect_right
@@ -19,6 +18,7 @@ import numpy as np
 
 from sampan.compute import Grant
 from sampan.errors import DataError
+from sampan.plan import digest_of
 from sampan.steps import job
 from sampan.steps.duplicates import duplicates
 from sampan.steps.row_hashes import RowHashes
@@ -26,6 +26,7 @@ from sampan.steps.source_files import FileScan, scan_files, why_empty
 from sampan.store.documents import ScannedPart, ScanState
 from sampan.store.durable import read_json, storing, with_checksum, write_json
 from sampan.store.index import Index, IndexFolder
+from sampan.store.specs import argument
 from sampan.terminal import shortened
 
 SHOWN = 10
@@ -86,6 +87,7 @@ def scan(
         if not renumber:
             _check_unmoved(spec, folder, hashes, results)
         refused = _refused(spec, files, hashes, temporary)
+        folder.forget_settings("columns")
         _write(spec, folder, files, hashes, refused)
         columns = {"columns": spec["columns"], "modalities": spec["modalities"]}
         write_json(results / spec["columns_file"], columns)
@@ -142,7 +144,7 @@ def _before(folder: IndexFolder) -> ScanState:
 
 
 def _renumber(spec: dict[str, Any], results: Path) -> str:
-    settings = json.dumps(spec, ensure_ascii=False)
+    settings = argument(spec, results, write=True)
     words = ["sampan", "scan", "--renumber", "--results", str(results), "--spec", settings]
     return shlex.join(words)
 
@@ -207,8 +209,14 @@ def _write(
     hashes: RowHashes,
     refused: Refused,
 ) -> None:
-    """A plan for each partition, then the state: a scan that was killed in between is no state."""
+    """
+    A plan for each partition, then the state: a scan that was killed in between is no state.
+
+    A partition whose plan is another than the last scan's loses its receipt, and so is listed anew.
+    """
     rows, size = hashes.rows, spec["rows_per_job"]
+    before = _before(folder).get("listed", {})
+    digests: dict[str, str] = {}
     partitions = job.partitions(spec)
     starts = list(accumulate((found.rows for found in files), initial=0))
     parts = []
@@ -228,8 +236,13 @@ def _write(
             }
             if first < stop:
                 parts.append({"first": first, "stop": stop, "keys": keys})
+        for name, plan in plans.items():
+            digests[name] = digest_of([plan, spec["columns"], spec["modalities"]])[:32]
+            if digests[name] != before.get(name):
+                folder.receipt("columns", int(name)).unlink(missing_ok=True)
         write_json(path, plans)
-    write_json(folder.state, with_checksum({"rows": rows, "parts": parts}))
+    folder.keep_only(len(partitions), spec["modalities"])
+    write_json(folder.state, with_checksum({"rows": rows, "parts": parts, "listed": digests}))
     job.log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",
         spec["dataset"], f"{rows:,}", len(files), len(parts), len(partitions),

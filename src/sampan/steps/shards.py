@@ -17,7 +17,6 @@ from sampan.steps.timings import Timings, in_words
 from sampan.store.durable import patiently
 from sampan.store.ledger import Attempt, Record
 from sampan.store.partition import Partition, category
-from sampan.store.variant import sweep
 
 ROUNDS = 3
 """How often a shard is tried whose worker dies."""
@@ -35,11 +34,15 @@ class ShardTask:
     first: int
     stop: int
     key: str
+    outbox: str
+    """The folder that the shard is published from."""
     patience_seconds: float
     device: str = "cpu"
     threads: int = 1
     """Of the worker that makes it."""
     poison: tuple[tuple[int, str], ...] = ()
+    absent: tuple[int, ...] = ()
+    """Rows that have no value in what was stored; ascending."""
 
     def poison_dict(self) -> dict[int, str]:
         return dict(self.poison)
@@ -77,7 +80,6 @@ def make_shards(
         name, partition.part, len(tasks), len(partition.done),
     )  # fmt: skip
     turn = turn or job.Turn()
-    sweep(partition.variant, {task.shard for task in tasks})
     memory_mb = grant.memory_mb // grant.workers(workers)
     start = time.monotonic()
     timings = Timings()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sampan import memory
 from sampan.steps import job
 from sampan.steps.ahead import Ahead
 from sampan.steps.decoding import Block
@@ -16,7 +17,10 @@ PAGE_BYTES = 4096
 
 
 class Stored:
-    """A shard's rows as the modality stored them: views of its shards' memory maps."""
+    """
+    A shard's rows as the modality stored them: views of its shards' memory maps. Their pages count
+    as memory of this process, and are given back once the encoder has had them.
+    """
 
     def __init__(self, task: ShardTask, timings: Timings) -> None:
         source = job.variant_of(Path(task.results), task.spec["above"])
@@ -27,11 +31,14 @@ class Stored:
             for array, name in (("data", layout.main), ("valid", "valid"), ("length", "length"))
             if name in layout.arrays
         }
+        self._rows_held = 0
         self.row_bytes = layout.arrays[layout.main].row_bytes
 
     def ahead(self, rows_at_once: int, most_bytes: int) -> Ahead[Block]:
         """The shard in blocks of so many rows, brought into memory by one thread."""
         num_rows = self._task.stop - self._task.first
+        held = max(most_bytes // max(1, rows_at_once * self.row_bytes), memory.BLOCKS)
+        self._rows_held = (held + 1) * rows_at_once
         return Ahead(
             self,
             [
@@ -56,6 +63,8 @@ class Stored:
         return len(rows) * self.row_bytes
 
     def begin(self, rows: range) -> Block:
+        start = self._task.first + rows.start - self._rows_held
+        self._readers["data"].let_go(max(start - len(rows), self._task.first), start)
         with self._timings.at("read"):
             return self.block(rows)
 

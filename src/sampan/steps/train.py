@@ -61,12 +61,15 @@ def train(
     roles = samples.roles()
     roles.require(*(("train", "validation", "test") if trains else ("test",)))
     job.log.info("train %s: %s", samples.stage.variant, roles.counts())
+    turn = turn or job.Turn()
+    outbox = turn.outbox(samples.folder)
     if trains:
-        _train(spec, samples, roles, grant, checkpoint_steps, turn or job.Turn())
+        _train(spec, samples, roles, grant, checkpoint_steps, turn, outbox)
     else:
-        _write_empty(samples.folder / "model.safetensors", spec)
-        write_json(samples.folder / "history.json", {"epochs": [], "best_epoch": 0, "metric": ""})
-    _write_samples(samples, roles)
+        _write_empty(samples.folder / "model.safetensors", spec, outbox)
+        nothing = {"epochs": [], "best_epoch": 0, "metric": ""}
+        write_json(samples.folder / "history.json", nothing, outbox)
+    _write_samples(samples, roles, outbox)
 
 
 def _rows_ahead(samples: Samples) -> int:
@@ -83,6 +86,7 @@ def _train(
     grant: Grant,
     checkpoint_steps: int | None,
     turn: job.Turn,
+    outbox: Path,
 ) -> None:
     from sampan.training.checkpoint import Checkpoints
     from sampan.training.loop import Stopped
@@ -92,7 +96,7 @@ def _train(
     key = digest_of(
         [spec["stage"]["digest"], samples.upstream_digests(), roles.roles.tobytes().hex()]
     )
-    checkpoints = Checkpoints(folder=samples.folder / "checkpoints", key=key)
+    checkpoints = Checkpoints(folder=samples.folder / "checkpoints", key=key, outbox=outbox)
     try:
         checkpoints.latest()
     except DataError:
@@ -121,8 +125,9 @@ def _train(
             "best_epoch": found.best_epoch,
             "metric": found.metric,
         },
+        outbox,
     )
-    save_model(found.model, samples.folder / "model.safetensors")
+    save_model(found.model, samples.folder / "model.safetensors", outbox)
 
 
 def _targets(samples: Samples, roles: Roles) -> Any:
@@ -142,13 +147,13 @@ def _targets(samples: Samples, roles: Roles) -> Any:
     return found
 
 
-def _write_empty(path: Path, spec: dict[str, Any]) -> None:
+def _write_empty(path: Path, spec: dict[str, Any], outbox: Path) -> None:
     from safetensors.numpy import save
 
-    write_bytes(path, save({}, {"sampan": json.dumps(spec["settings"])}))
+    write_bytes(path, save({}, {"sampan": json.dumps(spec["settings"])}), outbox)
 
 
-def _write_samples(samples: Samples, roles: Roles) -> None:
+def _write_samples(samples: Samples, roles: Roles, outbox: Path) -> None:
     import io
 
     import pyarrow as pa
@@ -167,4 +172,4 @@ def _write_samples(samples: Samples, roles: Roles) -> None:
         columns[f"{name}.digest"] = pa.array([row.tobytes().hex() for row in digests], pa.string())
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink)
-    write_bytes(samples.folder / "samples.parquet", sink.getvalue())
+    write_bytes(samples.folder / "samples.parquet", sink.getvalue(), outbox)

@@ -27,7 +27,9 @@ FAULTS_NAMED = 20
 IN_DATASET = (*("part", "first", "rows", "valid", "keys", "digest", "valid_files"),)
 
 
-def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> dict[str, Any]:
+def commit(
+    variant: Variant, receipts: list[Path], header: dict[str, Any], outbox: Path | None = None
+) -> dict[str, Any]:
     """
     Make a stage visible: check its shards' sizes, write `zarr.json`s, then `dataset.json`.
 
@@ -53,8 +55,8 @@ def commit(variant: Variant, receipts: list[Path], header: dict[str, Any]) -> di
         raise StorageError(faults)
     value = with_checksum(header | described(layout, parts, total))
     for path, metadata in zarr_metadata(variant, layout, rows).items():
-        write_json(path, metadata)
-    write_json(variant.dataset, value)
+        write_json(path, metadata, outbox)
+    write_json(variant.dataset, value, outbox)
     return value
 
 

@@ -122,9 +122,14 @@ def write_all(file: BinaryIO, data: "bytes | NDArray[np.uint8]") -> None:
         view = view[file.write(view) or 0 :]
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file with `data`, atomically and durably; `StorageError` where that fails."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+def write_bytes(path: Path, data: bytes, outbox: Path | None = None) -> None:
+    """
+    Replace a file with `data`, atomically and durably; `StorageError` where that fails.
+
+    With an `outbox` that is the way of an attempt whose turn may be over, and which then fails.
+    """
+    name = f".{path.name}.{secrets.token_hex(4)}.partial"
+    temporary = path.with_name(name) if outbox is None else outbox / name
     with storing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,10 +144,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, outbox: Path | None = None) -> None:
     """Replace a JSON file: sorted keys, one item a line, so that equal content is equal bytes."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
-    write_bytes(path, f"{text}\n".encode())
+    write_bytes(path, f"{text}\n".encode(), outbox)
 
 
 CHECKSUM = "crc32c"

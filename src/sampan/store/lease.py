@@ -9,7 +9,8 @@ Each attempt at `name` creates `<name>.<number>.json`, the next number that is f
 creation), and touches it every ten seconds. The lowest number that is alive holds the lease, the
 others wait. An attempt is dead if its file was not touched for two minutes, or if its process is
 gone, where that can be seen. Ages are differences of the files' own times, so that only heartbeats
-need clocks that agree.
+need clocks that agree. One that was taken for dead and wakes up can publish nothing: its outbox is
+gone.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import socket
 import threading
 import time
@@ -26,6 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sampan.errors import StorageError
+from sampan.store import outbox as outboxes
 from sampan.store.documents import Holder
 from sampan.store.durable import storing
 from sampan.store.shape import check_of
@@ -115,13 +119,21 @@ class Lease:
     One attempt's lease of `name`; a context manager that waits until it holds it.
 
     `waiting` is called with the holder about once a second, and may raise to stand aside. While it
-    is held, a thread touches the file. `StorageError` where the file cannot be made.
+    is held, a thread touches the file. `StorageError` where the file cannot be made. An attempt
+    that is to publish something has an outbox in the folder `outboxes`.
     """
 
+    outbox: Path | None = None
+
     def __init__(
-        self, folder: Path, name: str, waiting: Callable[[Attempt], None] = lambda holder: None
+        self,
+        folder: Path,
+        name: str,
+        waiting: Callable[[Attempt], None] = lambda holder: None,
+        outboxes: Path | None = None,
     ) -> None:
         self._folder, self._name, self._waiting = folder, name, waiting
+        self._outboxes = outboxes
         self._path = folder
         self._file = -1
         self._number = 0
@@ -139,10 +151,21 @@ class Lease:
                 self._waiting(holder)
                 time.sleep(1)
                 self.check()
+            self._fence()
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
+
+    def _fence(self) -> None:
+        """Let those that held it before publish nothing more."""
+        if self.outbox is not None:
+            try:
+                outboxes.fence(self.outbox, self._folder.parent / "ledger")
+            except (OSError, StorageError):
+                self.check()
+                raise
+        self.check()
 
     def __exit__(
         self,
@@ -151,6 +174,7 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         self._ended.set()
+        self._remove_outbox()
         with contextlib.suppress(OSError):
             if self._is_ours():
                 self._path.unlink(missing_ok=True)
@@ -179,17 +203,27 @@ class Lease:
         )
         while True:
             self._number = 1 + max((other.number for other in self._others()), default=0)
+            if self._outboxes is not None:  # before the lease: whoever sees that fences this
+                last = outboxes.last_number(self._outboxes, self._name)
+                self._number = max(self._number, last + 1)
+                self.outbox = outboxes.make(self._outboxes, self._name, self._number)
             self._path = self._folder / f"{self._name}.{self._number:06d}.json"
             try:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             except FileExistsError:
+                self._remove_outbox()
                 continue
             with contextlib.suppress(OSError):  # on a full disk it counts without its content
                 os.write(self._file, about.encode())
             if all(other.number < self._number for other in self._others()):
                 return
+            self._remove_outbox()
             self._path.unlink(missing_ok=True)
             os.close(self._file)
+
+    def _remove_outbox(self) -> None:
+        if self.outbox is not None:
+            shutil.rmtree(self.outbox, ignore_errors=True)
 
     def _others(self) -> list[Attempt]:
         try:
@@ -218,9 +252,12 @@ class Lease:
         """A heartbeat. It takes no space, so that a full disk makes nobody look dead."""
         try:
             os.utime(self._file)
-            self.lost = self.lost or not self._is_ours()
+            self.lost = self.lost or not self._is_ours() or self._is_fenced()
         except OSError as fault:  # any other is storage in trouble, which all see alike
             self.lost = self.lost or fault.errno == errno.ESTALE
+
+    def _is_fenced(self) -> bool:
+        return self.outbox is not None and not self.outbox.is_dir()
 
     def _is_ours(self) -> bool:
         """Whether the file of our name is still the one that we made."""

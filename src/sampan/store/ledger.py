@@ -4,7 +4,9 @@ The ledger: one record for each finished shard, appended and fsynced once the sh
 One JSON Lines file for each attempt at a partition, named with the partition's rows and a number
 above all before it, so that a job finds the records of its rows, in order, whoever wrote them.
 Files are only ever appended to: a line `{"shard": …, "withdrawn": true}` takes back what was said
-of a shard before it. A torn last line, left by a kill, is skipped.
+of a shard before it. A torn last line, left by a kill, is skipped. A file comes out of its
+attempt's outbox and is held open; whoever takes over puts a copy in its place, so that what a
+sleeper appends later is said to nobody.
 """
 
 import json
@@ -19,7 +21,7 @@ from typing import Any, NamedTuple, Self
 
 from sampan.errors import StorageError
 from sampan.store.documents import LedgerLine, Withdrawal
-from sampan.store.durable import fsync_folder, storing, write_all
+from sampan.store.durable import fsync_folder, storing, write_all, write_bytes
 from sampan.store.shape import check_of
 
 _recorded, _withdrawal = check_of(LedgerLine), check_of(Withdrawal)
@@ -69,16 +71,20 @@ class File(NamedTuple):
 
 
 class Attempt:
-    """One attempt's ledger file, open for appending."""
+    """One attempt's ledger file, open for appending, from its `outbox` if it has one."""
 
-    def __init__(self, folder: Path, first: int, stop: int) -> None:
+    def __init__(self, folder: Path, first: int, stop: int, outbox: Path | None = None) -> None:
+        token = os.urandom(4).hex() if outbox is None else _token(outbox)
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             number = 1 + max((file.number for file in files(folder)), default=0)
-            name = f"rows-{first:012d}-{stop:012d}.{number:016x}-{os.urandom(4).hex()}.jsonl"
+            name = f"rows-{first:012d}-{stop:012d}.{number:016x}-{token}.jsonl"
             self.path = folder / name
-            self._file = self.path.open("ab", buffering=0)
+            made = self.path if outbox is None else outbox / f"{name}.partial"
+            self._file = made.open("ab", buffering=0)
             self._size = 0
+            if made != self.path:
+                os.rename(made, self.path)
             fsync_folder(folder)
 
     def __enter__(self) -> Self:
@@ -108,6 +114,29 @@ class Attempt:
             write_all(self._file, lines)
             os.fsync(self._file.fileno())
         self._size += len(lines)
+
+
+def seal(folder: Path, of: Path, outbox: Path) -> None:
+    """
+    Let what the attempt whose outbox is called like `of` has recorded be all that it ever records.
+
+    Its file gives way to a copy of the same rank; appends go to one that has no name any more.
+    """
+    sealed = [file.path for file in files(folder) if file.path.stem.endswith(f"-{_token(of)}")]
+    for path in sealed:
+        with storing(path):
+            lines = path.read_bytes()
+            if whole := lines[: lines.rfind(b"\n") + 1]:
+                write_bytes(path.with_name(f"{path.stem}0.jsonl"), whole, outbox)
+            path.unlink(missing_ok=True)
+    if sealed:
+        with storing(folder):
+            fsync_folder(folder)
+
+
+def _token(outbox: Path) -> str:
+    """What no other attempt's outbox ends with."""
+    return outbox.name.rpartition("-")[2]
 
 
 def _line(value: dict[str, Any]) -> bytes:

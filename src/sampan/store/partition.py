@@ -18,8 +18,9 @@ from sampan.store.durable import write_bytes, write_json
 from sampan.store.identity import digest_lines
 from sampan.store.layout import Layout
 from sampan.store.ledger import Attempt, Record
+from sampan.store.outbox import discard
 from sampan.store.shard import ShardWriter
-from sampan.store.variant import Variant, current, publish
+from sampan.store.variant import Variant, current, publish, temporary_shard
 
 REASONS_IN_A_RECEIPT = 20
 
@@ -34,6 +35,8 @@ class Partition:
     first: int
     rows: int
     keys: str
+    outbox: Path
+    """What this attempt publishes comes out of here."""
     done: dict[int, Record] = field(default_factory=dict)
     superseded: list[int] = field(default_factory=list)
     """Shards to do that hold what was made from other rows or bytes."""
@@ -67,7 +70,8 @@ class Partition:
         back at the earlier settings of a source, they would vouch for bytes that are no longer
         there.
         """
-        attempt = Attempt(self.variant.ledger, self.first, self.first + self.rows)
+        rows = (self.first, self.first + self.rows)
+        attempt = Attempt(self.variant.ledger, *rows, self.outbox)
         attempt.withdraw(self.superseded)
         return attempt
 
@@ -110,7 +114,7 @@ class Partition:
         files = {}
         for start in range(0, self.rows, layout.rows_per_shard):
             shard = (self.first + start) // layout.rows_per_shard
-            temporary = self.variant.temporary_shard("valid", shard)
+            temporary = temporary_shard(self.outbox, "valid", shard)
             with ShardWriter(temporary, layout) as writer:
                 writer.write(valid[start : start + layout.rows_per_shard])
                 files[str(shard)] = writer.close()._asdict()
@@ -125,7 +129,7 @@ class Partition:
 
         path = self.variant.quarantine(self.part)
         if not invalid:
-            path.unlink(missing_ok=True)
+            discard(path, self.outbox)
             return
         table = pa.table(
             {
@@ -136,10 +140,10 @@ class Partition:
         )
         content = pa.BufferOutputStream()
         pq.write_table(table, content)
-        write_bytes(path, content.getvalue().to_pybytes())
+        write_bytes(path, content.getvalue().to_pybytes(), self.outbox)
 
     def write_receipt(self, path: Path, receipt: dict[str, Any]) -> None:
-        write_json(path, receipt)
+        write_json(path, receipt, self.outbox)
 
 
 def shards_digest(records: Sequence[Record]) -> str:

@@ -58,6 +58,11 @@ class Reader:
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
+    def let_go(self, first: int, stop: int) -> None:
+        """Rows [first, stop) are not needed any more: memory that they take is given back."""
+        if self._window is not None and first < stop:
+            self._window.let_go(range(first, stop))
+
     def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Rows in the order asked for, as a new array, or in `out`, which has their shape."""
         # Not `torch.empty`, which takes twice as long to fill: numpy asks for large pages.

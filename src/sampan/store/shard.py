@@ -32,7 +32,7 @@ class Written(NamedTuple):
 
 class ShardWriter:
     """
-    Context manager that fills `temporary` with the rows of one shard, in order.
+    Context manager that fills `temporary`, in an outbox, with the rows of one shard, in order.
 
     `write` takes any number of rows, of the array's dtype and row shape. Nothing is published: that
     is `publish`'s work, after `close` has padded the last chunk, added the index and fsynced.
@@ -51,7 +51,6 @@ class ShardWriter:
         self._offset = 0
         self._crc = 0
         with storing(temporary):
-            temporary.parent.mkdir(parents=True, exist_ok=True)
             self._file = temporary.open("wb", buffering=0)
 
     def __enter__(self) -> Self:

@@ -44,7 +44,8 @@ def split_of(
     if settings.listed:
         out[:] = [_listed(group, settings.listed) for group in groups]
         free = out == None  # noqa: E711 # elementwise
-    at = fraction(groups, settings.seed)
+    at = np.full(len(groups), np.nan)
+    at[free] = fraction(groups[free], settings.seed)
     low = 0.0
     for name in ("test", "validation", "train"):
         share = shares[name]

@@ -1,21 +1,18 @@
 """The folder of one variant of a stage, and where everything in it lies."""
 
-import contextlib
 import os
 import secrets
-import time
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.errors import StorageError
-from sampan.store import ledger
 from sampan.store.durable import fsync_folder, storing
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 
 LEFT_BEHIND_SECONDS = 3600
-"""Age at which a temporary file is taken for a killed attempt's."""
+"""Age at which a temporary file is taken for a killed attempt's, where nobody went on with it."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,6 @@ class Variant:
     @property
     def ledger(self) -> Path:
         return self.path / "ledger"
-
-    @property
-    def temporary(self) -> Path:
-        """On the same file system as the data, and outside of any array's folder."""
-        return self.path / "tmp"
 
     @property
     def leases(self) -> Path:
@@ -58,31 +50,9 @@ class Variant:
     def shard(self, layout: Layout, array: str, shard: int) -> Path:
         return self.data / array / layout.arrays[array].shard_file(shard)
 
-    def temporary_shard(self, array: str, shard: int) -> Path:
-        return self.temporary / f"{array}.{shard}.{secrets.token_hex(4)}.partial"
 
-
-def sweep(variant: Variant, shards: Container[int]) -> None:
-    """
-    Remove what killed attempts left of these shards: temporary files an hour old or more.
-
-    A younger one may be another attempt's that is still running.
-    """
-    for path in variant.temporary.glob("*.*.*.partial"):
-        number = path.name.split(".")[1]
-        with contextlib.suppress(OSError):
-            left = time.time() - path.stat().st_mtime >= LEFT_BEHIND_SECONDS
-            if left and number.isdigit() and int(number) in shards:
-                path.unlink()
-
-
-def recorded(variant: Variant, layout: Layout, shard: int, key: str) -> Record | None:
-    """
-    The record under which a shard counts as done: its key holds and its files have their sizes.
-    """
-    first = shard * layout.rows_per_shard
-    found = ledger.records(variant.ledger, first, first + layout.rows_per_shard)
-    return current(variant, layout, found.get(shard, []), key)
+def temporary_shard(outbox: Path, array: str, shard: int) -> Path:
+    return outbox / f"{array}.{shard}.{secrets.token_hex(4)}.partial"
 
 
 def current(variant: Variant, layout: Layout, found: list[Record], key: str) -> Record | None:

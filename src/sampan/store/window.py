@@ -25,6 +25,7 @@ _libc.mmap.argtypes = (
     *(ctypes.c_void_p, ctypes.c_size_t),
     *(ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64),
 )
+_libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 class Window:
@@ -44,6 +45,7 @@ class Window:
         space = mmap.mmap(-1, len(shards) * self._place, flags=flags, prot=mmap.PROT_READ)
         self.stored = np.zeros(len(shards), np.int64)
         self.maps = 0
+        self._copied: set[int] = set()
         raw = np.frombuffer(space, np.uint8)
         self._address = raw.ctypes.data
         shape = layout.spec.shape
@@ -62,9 +64,28 @@ class Window:
         """The first `rows` rows of a shard are those at the beginning of a file."""
         self._map(shard, rows, mmap.PROT_READ, mmap.MAP_SHARED, descriptor)
 
+    def let_go(self, rows: range) -> None:
+        """
+        Give back the memory of these rows' pages, which storage brings again when they are asked
+        for; those of shards that were copied stay.
+        """
+        size = len(self.shards[0]) if len(self.shards) else 0
+        for shard in range(rows.start // size, -(-rows.stop // size)) if rows else ():
+            number = shard - self.first
+            if not 0 <= number < len(self.stored) or number in self._copied:
+                continue
+            first, stop = max(rows.start - shard * size, 0), min(rows.stop - shard * size, size)
+            row, page = self._layout.row_bytes, mmap.PAGESIZE
+            begin = -(-first * row // page) * page
+            nbytes = stop * row // page * page - begin
+            if nbytes > 0:  # advice: where it is not taken, nothing is lost
+                place = self._address + number * self._place
+                _libc.madvise(place + begin, nbytes, mmap.MADV_DONTNEED)
+
     def copy(self, shard: int, data: bytes) -> None:
         """The first rows of a shard are these bytes."""
         rows = len(data) // self._layout.row_bytes
+        self._copied.add(shard - self.first)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         self._map(shard, rows, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, data)
 

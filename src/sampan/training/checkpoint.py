@@ -19,6 +19,7 @@ from torch import Tensor
 from sampan.errors import DataError, StorageError
 from sampan.store.documents import Manifest
 from sampan.store.durable import PASSING, fsync_folder, read_json, storing, write_bytes
+from sampan.store.outbox import discard
 
 MANIFEST = "manifest.json"
 FILES = {"tensors.safetensors", "state.json"}
@@ -43,19 +44,22 @@ class Checkpoints:
     key: str
     """Digest of all that the run depends on: settings, samples and roles, upstream digests."""
     keep: int = 2
+    outbox: Path | None = None
+    """What is saved comes out of here, and what is removed goes in; None if nobody else may."""
 
     def save(self, checkpoint: Checkpoint) -> Path:
         """Make it durable, then remove all but the newest `keep`; failing is a `StorageError`."""
         final = self.folder / f"step-{checkpoint.step:09d}"
         if manifest_of(final) is not None:
             return final
-        partial = self.folder / f".{final.name}.partial"
+        partial = self._outbox / f".{final.name}.partial"
         with storing(final):
             self.folder.mkdir(parents=True, exist_ok=True)
             # What is not older than this step is not whole, or the run would have gone on from it.
             newer = [path for path in steps(self.folder) if path.name >= final.name]
             for stale in (*self.folder.glob(".step-*.partial"), *newer):
-                shutil.rmtree(stale, ignore_errors=True)
+                discard(stale, self._outbox)
+            shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             files = {
                 "tensors.safetensors": safetensors.torch.save(dict(checkpoint.tensors)),
@@ -71,7 +75,7 @@ class Checkpoints:
             partial.rename(final)
             fsync_folder(self.folder)
             for old in steps(self.folder)[self.keep :]:
-                shutil.rmtree(old)
+                discard(old, self._outbox)
         return final
 
     def latest(self) -> Checkpoint | None:
@@ -94,7 +98,12 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints, whoever made them."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for path in (*self.folder.glob(".step-*.partial"), *steps(self.folder)):
+            discard(path, self._outbox)
+
+    @property
+    def _outbox(self) -> Path:
+        return self.folder if self.outbox is None else self.outbox
 
 
 def steps(folder: Path) -> list[Path]:

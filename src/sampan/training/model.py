@@ -52,7 +52,7 @@ def blank_network(
     return make_network(settings, inputs, num_classes)
 
 
-def save_model(model: Model, path: Path) -> None:
+def save_model(model: Model, path: Path, outbox: Path | None = None) -> None:
     """Write `path` whole or not at all; equal models give equal bytes."""
     about = {
         "settings": _SETTINGS.dump_python(model.settings, mode="json"),
@@ -64,7 +64,7 @@ def save_model(model: Model, path: Path) -> None:
     tensors = {n: t.detach().cpu().contiguous() for n, t in model.network.state_dict().items()}
     # One entry of metadata only: safetensors keeps several in no fixed order.
     metadata = {"sampan": json.dumps(about, sort_keys=True, allow_nan=False)}
-    write_bytes(path, safetensors.torch.save(tensors, metadata))
+    write_bytes(path, safetensors.torch.save(tensors, metadata), outbox)
 
 
 def load_model(path: Path) -> Model:

@@ -1,5 +1,6 @@
 """What a model is trained towards: one value a row, for all rows of the dataset."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,12 +65,19 @@ def class_targets(labels: Sequence[str | None], rows: NDArray[np.int64]) -> Clas
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Classes that are the same number, or the same but for case: most likely one class."""
+    """Classes that are the same number, or look the same: most likely one class."""
     found: dict[str | float, list[str]] = {}
     for name in names:
         number = number_of(name)
-        found.setdefault(name.casefold() if np.isnan(number) else number, []).append(name)
+        found.setdefault(_looks(name) if np.isnan(number) else number, []).append(name)
     return [tuple(group) for group in found.values() if len(group) > 1]
+
+
+def _looks(name: str) -> str:
+    """A text without case, widths of letters, white space and what is not seen."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    seen = (sign for sign in plain if unicodedata.category(sign) not in ("Cf", "Cc"))
+    return "".join("".join(seen).split())
 
 
 def value_targets(labels: Sequence[str | float | None], rows: NDArray[np.int64]) -> ValueTargets:

@@ -1,6 +1,8 @@
 """The report of a small run with one broken image, one blank caption and one repeated key."""
 
+import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,8 @@ from steps.report_run import BLANK, BROKEN, ROWS, TWICE, WORDS, config_of, make,
 from sampan.cli import main
 from sampan.plan import Plan
 from sampan.reporting.data import ModelReport, Picture, ReportData, Text
-from sampan.steps.report import report_data
+from sampan.reporting.page import render
+from sampan.steps.report import report_data, what_is_there
 from sampan.store.durable import read_json
 
 SHORT = {"epochs": 3, "hidden": 0, "bootstrap": 100, "batch_size": 32}
@@ -41,9 +44,9 @@ def model(made: Made, name: str) -> ModelReport:
     return next(model for model in made.data.models if model.name == name)
 
 
-def write(config: dict[str, Any], results: Path, out: Path) -> int:
+def write(config: dict[str, Any], results: Path, out: Path, *more: str) -> int:
     spec = json.dumps({"config": config})
-    return main(["report", "--spec", spec, "--results", str(results), "--out", str(out)])
+    return main(["report", "--spec", spec, "--results", str(results), "--out", str(out), *more])
 
 
 def test_the_page_is_valid_and_names_every_variant_of_the_config(
@@ -89,6 +92,105 @@ def test_a_model_that_is_not_evaluated_is_an_error_and_leaves_no_page(
     assert code == 2
     assert "not-yet" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def failing(made: Made, tmp_path: Path, log: str, words: str) -> dict[str, Any]:
+    """A config on a copy of the results, where the job of this log ended with these words."""
+    results = tmp_path / "results"
+    shutil.copytree(made.results, results)
+    path = results / "logs" / log
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(words)
+    return copy.deepcopy(made.config) | {"results": str(results)}
+
+
+def test_an_incomplete_page_shows_what_is_there_and_the_error_of_what_failed(
+    made: Made, tmp_path: Path
+) -> None:
+    config = failing(made, tmp_path, "none", "")
+    config["models"]["odd"] = {"dataset": "squares", "task": "regress", "inputs": ["image.hog"]}
+    odd = Plan.parse(config).models["odd"]
+    log = Path(config["results"]) / f"logs/models/train/{odd.variant}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-01-01 00:00:00 INFO begins\nerror: 3 labels are <b>no</b> numbers\n")
+
+    code = write(config, Path(config["results"]), tmp_path / "page.html", "--incomplete")
+
+    page = Page((tmp_path / "page.html").read_text())
+    assert code == 0
+    assert page.faults == []
+    assert "Incomplete: 1 failed" in page.text
+    assert "error: 3 labels are <b>no</b> numbers" in page.text
+    assert all(Plan.parse(config).models[name].variant in page.text for name in MODELS)
+
+
+def test_models_of_features_that_failed_wait_for_them(made: Made, tmp_path: Path) -> None:
+    hog = Plan.parse(made.config).features["squares", "image.hog"]
+    log = f"squares/extract/{hog.variant}/part-00000.log"
+    config = failing(made, tmp_path, log, "Traceback (most recent call last):\nOops: x\n")
+    shutil.rmtree(Path(config["results"]) / hog.folder)
+
+    data = what_is_there(config, Path(config["results"]))
+
+    said = {one.what: (one.state, one.why) for one in data.unfinished}
+    assert said == {
+        "features image.hog of squares": ("failed", "1 of 3 jobs, such as: Oops: x"),
+        "model name-it": ("waiting", "waits for features image.hog of squares"),
+        "model match-it": ("waiting", "waits for features image.hog of squares"),
+    }
+    assert data.unfinished[0].state == "failed"
+    assert [model.name for model in data.models] == ["measure-it"]
+    assert [feature.name for feature in data.datasets[0].features] == ["caption.ngrams"]
+
+
+def test_where_nothing_was_made_the_page_still_says_why(made: Made, tmp_path: Path) -> None:
+    config = failing(made, tmp_path, "squares/scan/scan.log", "error: no such table\n")
+    shutil.rmtree(Path(config["results"]) / "squares")
+
+    code = write(config, Path(config["results"]), tmp_path / "page.html", "--incomplete")
+
+    page = Page((tmp_path / "page.html").read_text())
+    assert (code, page.faults) == (0, [])
+    assert "index of squares" in page.text and "error: no such table" in page.text
+
+
+def test_a_finished_run_is_not_called_incomplete(made: Made, tmp_path: Path) -> None:
+    for name, more in (("whole.html", ()), ("part.html", ("--incomplete",))):
+        write(made.config, made.results, tmp_path / name, *more)
+
+    assert (tmp_path / "whole.html").read_bytes() == (tmp_path / "part.html").read_bytes()
+
+
+def test_a_split_that_no_model_uses_is_not_shown(made: Made) -> None:
+    own = {"validation": 0.4, "test": 0.3}
+    config = copy.deepcopy(made.config)
+    config["models"] = {"name-it": config["models"]["name-it"]}
+    default = config["datasets"]["squares"]["split"]
+    config["datasets"]["squares"]["split"] = own
+    config["models"]["name-it"]["split"] = default
+
+    data = report_data(config, made.results)
+
+    dataset, card = data.datasets[0], model(made, "name-it")
+    assert dataset.split_of == ["name-it"]
+    assert dataset.splits == made.data.datasets[0].splits
+    assert data.models[0].has_own_split and not card.has_own_split
+
+
+def test_rows_of_two_datasets_are_not_added_up(made: Made, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(made.results, results)
+    shutil.copytree(results / "squares", results / "again")
+    config = made.config | {
+        "datasets": dict.fromkeys(("squares", "again"), made.config["datasets"]["squares"])
+    }
+    config["models"] = {}
+
+    data = report_data(config, results)
+
+    page = Page(render(data)).text
+    assert str(ROWS) in page and str(2 * ROWS) not in page
+    assert "2 datasets of image and text" in page
 
 
 def test_every_usable_row_is_in_one_split_and_has_one_label(made: Made) -> None:

@@ -55,7 +55,7 @@ class Dimensions:
             return encoder.load(modality, "cpu").dimensions, "the encoder, loaded here"
         except SampanError as fault:
             said = f"{where}: {fault.faults[0]}; or say --dimensions {name}=N"
-            return _stated(settings, entry.kind) or (None, said)
+            return stated(settings, entry.kind) or (None, said)
 
     def _layouts(self, stage: Stage) -> Iterator[tuple[Measured, Path]]:
         """Those of the same variant, of any dataset: names say what is in them."""
@@ -65,7 +65,7 @@ class Dimensions:
                     yield run, path
 
 
-def _stated(settings: Mapping[str, Any], kind: str) -> tuple[int, str] | None:
+def stated(settings: Mapping[str, Any], kind: str) -> tuple[int, str] | None:
     """What the config.json of a transformers folder says, though its weights cannot be loaded."""
     path = Path(str(settings.get("path", ""))) / "config.json"
     try:

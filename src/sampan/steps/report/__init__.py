@@ -7,43 +7,75 @@ Only the stages that this config reaches are shown, whatever else lies in the re
 import argparse
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sampan import __version__
+from sampan.errors import DataError
 from sampan.plan import Plan
 from sampan.reporting.data import DatasetReport, ModelReport, Provenance, ReportData
 from sampan.reporting.page import render
 from sampan.reporting.wording import count, listed
 from sampan.steps import job
+from sampan.steps.commit import too_many_invalid
 from sampan.steps.examples import Examples
 from sampan.steps.report.dataset import dataset_report
 from sampan.steps.report.jobs import jobs_of
 from sampan.steps.report.model import model_report
+from sampan.steps.report.unfinished import unfinished_of, without
+from sampan.store.committed import Committed
 from sampan.store.documents import ModelCard
 from sampan.store.durable import read_json, write_bytes
+from sampan.store.variant import Variant
 
+LAST = "report.html"
+"""The page that was made last, of whichever config, in the results folder."""
 PACKAGES = ("numpy", "zarr", "dask", "snakemake")
 """Named on the page whether a model was trained or not."""
+OWN_COUNTS = "Datasets may share sources, so each is counted for itself."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     job.arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="the page")
+    parser.add_argument(
+        "--incomplete",
+        action="store_true",
+        help="make it from what is there, and say on it what is not and why",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    report(args.spec, args.results, args.out)
+    if not args.incomplete:
+        check_invalid(Plan.parse(args.spec["config"]), args.results)
+    report(args.spec, args.results, args.out, incomplete=args.incomplete)
+    if args.out.resolve().parent != args.results.resolve():
+        write_bytes(args.results / LAST, args.out.read_bytes())
 
 
-def report(spec: dict[str, Any], results: Path, out: Path) -> None:
+def check_invalid(plan: Plan, results: Path) -> None:
+    """`DataError` where a stage was committed with a `max_invalid` that is too much by now."""
+    faults = []
+    for stage in (*plan.preprocessed.values(), *plan.features.values()):
+        about = Committed(Variant(results / stage.folder)).about
+        present = about["rows"] - about.get("absent", 0)
+        max_invalid = plan.commit_spec(stage)["max_invalid"]
+        faults.append(too_many_invalid(stage, present, about["reasons"], max_invalid))
+    if found := list(filter(None, faults)):
+        raise DataError(found)
+
+
+def report(spec: dict[str, Any], results: Path, out: Path, *, incomplete: bool = False) -> None:
     """
     Replace the page at `out`, atomically; `spec` holds the `config`.
 
-    `StorageError` where a stage of the config is not committed or a model not evaluated.
+    `StorageError` where a stage of the config is not committed or a model not evaluated, unless
+    the page may be `incomplete`: then it says so.
     """
-    page = render(report_data(spec["config"], results)).encode()
+    data = (what_is_there if incomplete else report_data)(spec["config"], results)
+    page = render(data).encode()
     write_bytes(out, page)
     job.log.info("report: %s, %s bytes", out, f"{len(page):,}")
 
@@ -67,8 +99,24 @@ def report_data(config: Mapping[str, Any], results: Path) -> ReportData:
     )
 
 
+def what_is_there(config: Mapping[str, Any], results: Path) -> ReportData:
+    """The same without what failed or was not made yet, which is named instead."""
+    whole = Plan.parse(config)
+    lacking = unfinished_of(whole)
+    part = without(config, lacking)
+    names = list(whole.config.datasets)
+    data = (
+        report_data(part, results)
+        if part["datasets"]
+        else ReportData(title="", summary="", version=__version__, datasets=[], models=[])
+    )
+    provenance = replace(data.provenance, config=_as_text(config))
+    return replace(
+        data, title=listed(names), provenance=provenance, unfinished=list(lacking.values())
+    )
+
+
 def _summary(datasets: Sequence[DatasetReport], models: Sequence[ModelReport]) -> str:
-    rows = sum(dataset.rows for dataset in datasets)
     kinds = dict.fromkeys(modality.kind for dataset in datasets for modality in dataset.modalities)
     features = sum(len(dataset.features) for dataset in datasets)
     made = (
@@ -78,12 +126,13 @@ def _summary(datasets: Sequence[DatasetReport], models: Sequence[ModelReport]) -
         if features
         else "arrays that any Zarr reader opens"
     )
-    return f"{count(rows, 'sample')} of {listed(list(kinds))}, from raw files to {made}."
+    what = f"of {listed(list(kinds))}, from raw files to {made}."
+    if len(datasets) == 1:
+        return f"{count(datasets[0].rows, 'sample')} {what}"
+    return f"{count(len(datasets), 'dataset')} {what} {OWN_COUNTS}"
 
 
 def _provenance(plan: Plan, config: Mapping[str, Any], results: Path) -> Provenance:
-    import yaml
-
     cards = [
         read_json(results / stage.folder / "model.json", ModelCard)
         for stage in plan.models.values()
@@ -98,9 +147,15 @@ def _provenance(plan: Plan, config: Mapping[str, Any], results: Path) -> Provena
         | {name: stage.digest for name, stage in plan.models.items()},
         versions=_versions([card["versions"] for card in cards]),
         seeds=seeds | {card["model"]: card["seed"] for card in cards},
-        config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100),
+        config=_as_text(config),
         rules=jobs_of(plan, results),
     )
+
+
+def _as_text(config: Mapping[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100)
 
 
 def _versions(of_models: Sequence[Mapping[str, str]]) -> dict[str, str]:

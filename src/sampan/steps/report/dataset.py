@@ -1,8 +1,10 @@
 """What the page says of one dataset: counts, quarantine, splits, labels, examples, features."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from sampan.config.root import ModelSettings
+from sampan.config.split import SplitSettings
 from sampan.plan import Plan
 from sampan.plugins import ArraySpec
 from sampan.reporting.data import (
@@ -16,6 +18,7 @@ from sampan.reporting.data import (
 from sampan.reporting.page import LIMITS
 from sampan.reporting.wording import in_order
 from sampan.steps.census import Census, take_census
+from sampan.steps.decoding import CUT_BY
 from sampan.steps.examples import Examples
 from sampan.store.committed import Committed
 from sampan.store.parquet import batches
@@ -26,10 +29,12 @@ from sampan.store.variant import Variant
 def dataset_report(plan: Plan, name: str, examples: Examples, results: Path) -> DatasetReport:
     """All committed stages of one dataset; the index is read once, arrays only for examples."""
     settings = plan.config.datasets[name]
-    tasks = {model.task for model in plan.config.models.values() if model.dataset == name}
+    models = {key: model for key, model in plan.config.models.items() if model.dataset == name}
+    tasks = {model.task for model in models.values()}
+    split, split_of = _split_shown(plan, models, settings.split)
     census = take_census(
         examples.index,
-        settings.split,
+        split,
         labelled=settings.label is not None,
         numeric="regress" in tasks and "classify" not in tasks,
     )
@@ -46,17 +51,29 @@ def dataset_report(plan: Plan, name: str, examples: Examples, results: Path) -> 
             for (dataset, feature), stage in plan.features.items()
             if dataset == name
         ],
-        splits={split: census.splits[split] for split in _splits(census)},
+        splits={name: census.splits[name] for name in _splits(census)},
+        split_of=split_of,
         labels=[
             LabelCount(label=label, splits={s: times[s] for s in _splits(census) if times[s]})
             for label in in_order(census.labels)
             for times in [census.labels[label]]
         ],
         values=census.values,
-        label_name=settings.label or "label",
+        label_name=settings.label,
         reasons=census.reasons,
         examples=list(chosen.values()),
     )
+
+
+def _split_shown(
+    plan: Plan, models: Mapping[str, ModelSettings], own: SplitSettings
+) -> tuple[SplitSettings, list[str]]:
+    """The dataset's own split unless no model uses it: then the first model's, and whose it is."""
+    used = {name: plan.split(model) for name, model in models.items()}
+    if not used or own in used.values():
+        return own, []
+    first = next(iter(used.values()))
+    return first, [name for name, split in used.items() if split == first]
 
 
 def _splits(census: Census) -> list[str]:
@@ -70,18 +87,40 @@ def _modality(
     settings = plan.config.datasets[dataset].modalities[name].settings
     spec = stage.layout.arrays[stage.layout.main].spec
     stored = name in examples.stored
+    notes = dict(sorted(stage.about["notes"].items()))
+    absent = stage.about.get("absent", 0)
     return ModalityReport(
         name=name,
         kind=settings["kind"],
         variant=stage.variant.path.name,
         array=row_in_words(spec, settings.get("rate_hz")) if stored else "not stored",
         valid=stage.about["valid"],
-        quarantined=stage.rows - stage.about["valid"] - stage.about.get("absent", 0),
-        absent=stage.about.get("absent", 0),
+        quarantined=stage.rows - stage.about["valid"] - absent,
+        absent=absent,
         bytes=stage.about["bytes"] if stored else 0,
         reasons=quarantined(stage, examples, census.refused),
-        notes=dict(sorted(stage.about["notes"].items())),
+        notes={note: times for note, times in notes.items() if note not in CUT_BY},
+        cut_by=cut_in_words(notes),
     )
+
+
+def cut_in_words(notes: Mapping[str, int]) -> str:
+    """`half of them by 30 % or more, 12 by 90 % or more`; empty where it is not known."""
+    counts = [notes.get(note, 0) for note in CUT_BY]
+    known = sum(counts)
+    if not known:
+        return ""
+    there = [tenth for tenth, times in enumerate(counts) if times]
+    least, most = there[0], there[-1]
+    if least == most:
+        return f"by {_tenths(least)}"
+    median = next(i for i in range(len(counts)) if 2 * sum(counts[i + 1 :]) < known)
+    half = f"half of them by {_tenths(median)}, " if median < most else ""
+    return f"{half}{counts[most]:,} by {_tenths(most)}"
+
+
+def _tenths(tenth: int) -> str:
+    return f"{10 * tenth} % or more" if tenth else "less than 10 %"
 
 
 def _feature(stage: Committed, name: str, examples: Examples, census: Census) -> FeatureReport:

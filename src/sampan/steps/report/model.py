@@ -51,7 +51,10 @@ def model_report(plan: Plan, name: str, examples: Examples, results: Path) -> Mo
         roles={role: card["counts"][role] for role in ROLES if role in card["counts"]},
         left_out=dict(sorted(card["left_out"].items(), key=lambda item: (-item[1], item[0]))),
         metrics=metrics_of(measured["metrics"], card["chance"], settings.modalities),
-        history=history_of(read_json(folder / "history.json", HistoryFile)),
+        has_own_split=settings.split is not None and settings.split != dataset.split,
+        history=history_of(
+            read_json(folder / "history.json", HistoryFile), card["counts"].get("validation")
+        ),
         confusion=confusion_of(predictions, card["classes"]) if by_class else None,
         mistakes=_mistakes(predictions, examples, settings.modalities) if by_class else (),
         predictions=_predictions(predictions, dataset.label)
@@ -102,8 +105,8 @@ def metrics_of(
     ]
 
 
-def history_of(value: HistoryFile) -> History | None:
-    """Training curves; None where nothing was trained."""
+def history_of(value: HistoryFile, samples: int | None = None) -> History | None:
+    """Training curves, on so many validation samples; None where nothing was trained."""
     lines = value["epochs"]
     if not lines:
         return None
@@ -118,6 +121,7 @@ def history_of(value: HistoryFile) -> History | None:
         best_epoch=value["best_epoch"],
         metric_name=value["metric"],
         metric=columns["validation_metric"],
+        samples=samples,
     )
 
 
@@ -138,7 +142,8 @@ def confusion_of(predictions: Path, classes: list[str]) -> Confusion:
     for pair in pairs:
         if pair["label"] in place and pair["predicted"] in place:
             counts[place[pair["label"]], place[pair["predicted"]]] = pair["count_all"]
-    return Confusion(labels=shown, counts=counts, of=len(classes))
+    wrong = sum(pair["count_all"] for pair in pairs if pair["label"] != pair["predicted"])
+    return Confusion(labels=shown, counts=counts, of=len(classes), wrong=wrong)
 
 
 def _mistakes(predictions: Path, examples: Examples, modalities: tuple[str, ...]) -> list[Mistake]:

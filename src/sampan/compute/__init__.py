@@ -2,19 +2,26 @@
 Dask on the threads, memory and GPUs that were granted to a job.
 
 One task a shard. Workers are threads of this process, or nanny processes that die alone and run one
-task each; everything is bound to loopback. Nothing here knows what a task does.
+task each; they speak over sockets in a folder that is the job's alone, and nothing listens to a
+port. Nothing here knows what a task does.
 """
 
 import itertools
 import logging
 import os
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from sampan.errors import ConfigError
+from sampan.errors import ConfigError, StorageError
 from sampan.stopping import without_signals
+
+if TYPE_CHECKING:
+    from sampan.compute.nodes import Cluster
 
 Task = TypeVar("Task")
 Workers = Literal["threads", "processes", "one", "gpus"]
@@ -28,8 +35,11 @@ MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2*
 Dask has glibc give every freed block back, so that the next picture's or batch's memory is mapped
 and zeroed anew: decoding becomes 1.4 times slower, a vision transformer on the CPU 1.7 times.
 """
-LOOPBACK = "127.0.0.1:0"
-"""For Dask's HTTP servers, which cannot be switched off and listen to everyone by default."""
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"
+"""
+Where torch keeps what it compiled, and runs it from: by default a folder of a name that anyone can
+guess, and make first.
+"""
 RESTART_SECONDS = 120
 """For a worker that died to be there again."""
 
@@ -42,12 +52,13 @@ class Grant:
     memory_mb: int
     gpus: int = 0
 
-    def need(self, memory_mb: int, what: str) -> None:
-        """Stop with numbers where the memory granted is less than the work needs."""
+    def need(self, memory_mb: int, what: str, advice: str = "") -> None:
+        """Stop with numbers where the memory granted is less than the work needs, and `advice`."""
         if memory_mb > self.memory_mb:
             raise ConfigError(
                 f"{what}: needs {memory_mb:,} MB of memory with {self.threads} threads; granted: "
                 f"{self.memory_mb:,} MB; raise mem_mb of this rule or lower its threads"
+                + (f"; {advice}" if advice else "")
             )
 
     def workers(self, kind: Workers) -> int:
@@ -103,10 +114,12 @@ class Pool:
     task with it that killed it.
     """
 
-    def __init__(self, client: Any, *, workers: int, threads: int) -> None:
+    def __init__(self, cluster: "Cluster", client: Any, grant: Grant, workers: Workers) -> None:
+        self._cluster = cluster
         self._client = client
-        self._workers = workers
-        self._threads = threads
+        self._grant = grant
+        self._workers = grant.workers(workers)
+        self._threads = grant.threads if workers == "threads" else self._workers
 
     def run(
         self,
@@ -116,23 +129,31 @@ class Pool:
     ) -> Iterator[Outcome]:
         """Each task's outcome, as it comes; once `stop` says so, no more tasks are begun."""
         from distributed import KilledWorker, as_completed
+        from distributed.scheduler import NoWorkerError
 
         waiting = iter(tasks)
         running: dict[Any, Task] = {}
         futures = as_completed()
 
+        def begin(task: Task) -> None:
+            future = self._client.submit(work, task, pure=False, retries=0)
+            running[future] = task
+            futures.add(future)
+
         def start(count: int) -> None:
             for task in itertools.islice(waiting, 0 if stop() else count):
-                future = self._client.submit(work, task, pure=False, retries=0)
-                running[future] = task
-                futures.add(future)
+                begin(task)
 
         start(self._threads)
         for future in futures:
             task = running.pop(future)
             fault = future.exception()
+            if isinstance(fault, NoWorkerError):  # died before it was given the task
+                self._wait_for_workers()
+                begin(task)
+                continue
             if isinstance(fault, KilledWorker):
-                self._client.wait_for_workers(self._workers, timeout=RESTART_SECONDS)
+                self._wait_for_workers()
                 outcome = Outcome(task, fault=WorkerDied(str(fault)))
             elif fault is not None:
                 outcome = Outcome(task, fault=fault.with_traceback(future.traceback()))
@@ -140,6 +161,25 @@ class Pool:
                 outcome = Outcome(task, future.result())
             start(1)
             yield outcome
+
+    def _wait_for_workers(self) -> None:
+        """Until all are there; `ConfigError` where one dies each time that it is started."""
+        deadline = time.monotonic() + RESTART_SECONDS
+        while len(self._client.scheduler_info(n_workers=-1)["workers"]) < self._workers:
+            if self._cluster.failure:
+                raise _never_started(self._grant, self._workers, self._cluster.failure)
+            if time.monotonic() > deadline:
+                seconds = f"none came back in {RESTART_SECONDS} s"
+                raise _never_started(self._grant, self._workers, seconds)
+            time.sleep(0.1)
+
+
+def _never_started(grant: Grant, workers: int, how: str) -> ConfigError:
+    return ConfigError(
+        f"a worker of this job dies while it starts, {how}; it has "
+        f"{grant.memory_mb // workers:,} MB of memory, of {grant.memory_mb:,} MB granted for "
+        f"{workers}; raise mem_mb of this rule or lower its threads, or see the log"
+    )
 
 
 @contextmanager
@@ -160,10 +200,11 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
     share = grant.threads if workers == "one" else max(1, grant.threads // processes)
     settings: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.no-workers-timeout": f"{RESTART_SECONDS}s",
         "distributed.scheduler.work-stealing": False,
         "distributed.scheduler.worker-ttl": None,  # a decoder may hold the interpreter's lock
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
+        "distributed.deploy.lost-worker-timeout": "1h",  # its nanny starts it again
+        "distributed.worker.use-file-locking": False,  # the folder is this job's alone
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
@@ -179,49 +220,76 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
     quiet.setLevel(logging.ERROR)
     in_process = workers == "threads"
     with (
+        own_folder() as folder,
         _environment(
             dict.fromkeys(THREADS, str(1 if workers == "threads" else share))
             | (MALLOC if workers != "threads" else {})
+            | {COMPILED: os.environ.get(COMPILED, str(folder / "compiled"))}
         ),
-        dask.config.set(settings),
+        dask.config.set(settings | {"temporary-directory": str(folder)}),
         _local_cluster(
+            grant,
             [{"CUDA_VISIBLE_DEVICES": name} for name in grant.gpu_names()]
             if workers == "gpus"
             else [],
+            folder,
             n_workers=processes,
             threads_per_worker=threads // processes,
             processes=not in_process,
-            protocol="inproc://" if in_process else "tcp://",
-            host=None if in_process else "127.0.0.1",
-            dashboard_address=LOOPBACK,
-            worker_dashboard_address=LOOPBACK,
-            scheduler_kwargs={"dashboard": False},
             memory_limit=0 if in_process else f"{grant.memory_mb // processes} MB",
-            local_directory=os.environ.get("TMPDIR"),
             silence_logs=logging.CRITICAL,
         ) as local,
         Client(local) as client,
     ):
-        yield Pool(client, workers=processes, threads=threads)
+        yield Pool(local, client, grant, workers)
 
 
-def _local_cluster(environments: list[dict[str, str]], **options: Any) -> Any:
-    """A LocalCluster, blind to stop signals, whose first workers have `environments` besides."""
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """
+    A folder in the temporary folder that only this user can open, gone at the end.
+
+    `StorageError` where the temporary folder cannot have such a one.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="sampan-", ignore_cleanup_errors=True)
+    except OSError as fault:
+        raise StorageError(
+            f"{tempfile.gettempdir()}: cannot be written: {fault.strerror or fault}; "
+            "set TMPDIR to a folder that can"
+        ) from fault
+    with made as name:
+        if Path(name).stat().st_mode & 0o077:
+            raise StorageError(
+                f"{name}: is open to other users whatever its mode; set TMPDIR to a folder of a "
+                "file system that keeps them out"
+            )
+        yield Path(name)
+
+
+def _local_cluster(
+    grant: Grant, environments: list[dict[str, str]], folder: Path, **options: Any
+) -> "Cluster":
+    """A cluster that is blind to stop signals, whose first workers have `environments` besides."""
     from multiprocessing import resource_tracker
 
-    from distributed import LocalCluster
+    from sampan.compute.nodes import Cluster
+    from sampan.compute.sockets import PREFIX, host_of
 
-    class Cluster(LocalCluster):
-        async def _start(self) -> None:
-            for name, own in enumerate(environments):
-                options = {**self.worker_spec[name]["options"], "env": own}
-                self.worker_spec[name] = {**self.worker_spec[name], "options": options}
-            await super()._start()  # type: ignore[no-untyped-call] # Dask's
-
+    if options["processes"]:
+        options |= {"protocol": PREFIX, "host": host_of(folder)}
+    else:
+        options |= {"protocol": "inproc://"}
     with without_signals():
         resource_tracker.ensure_running()  # unblocks SIGTERM in the thread that begins it
     with without_signals():
-        return Cluster(**options)  # type: ignore[no-untyped-call] # Dask's
+        try:
+            return Cluster(environments, **options)
+        except RuntimeError as fault:
+            if isinstance(fault.__cause__, ConfigError):
+                how = str(fault.__cause__)
+                raise _never_started(grant, options["n_workers"], how) from fault
+            raise
 
 
 @contextmanager
