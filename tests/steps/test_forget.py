@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import pipeline
 import pytest
 
@@ -95,3 +98,22 @@ def test_a_forgotten_model_loses_its_weights_metrics_and_checkpoints(config, cap
 
     assert [path.name for path in folder.iterdir()] == ["samples.parquet"]
     assert "model.safetensors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["text", "word"])
+def test_a_read_only_mount_is_an_error_line(name, tmp_path, monkeypatch, capsys):
+    config = pipeline.finished_texts(tmp_path)
+    results = pipeline.results_of(config)
+    model = results / "models/word@01234567"
+    model.mkdir(parents=True)
+
+    def read_only(path, **flags):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+
+    assert main(["forget", name, "--results", str(results)]) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.endswith("cannot be written: Read-only file system\n")

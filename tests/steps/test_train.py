@@ -142,7 +142,7 @@ def test_other_labels_train_anew_and_not_from_the_old_checkpoints(undisturbed, t
     config = copied(undisturbed, tmp_path / "results")
     index = Path(config["results"]) / "texts/index/dataset.json"
     about = json.loads(index.read_text())
-    about["parts"][0]["columns"] = "0" * 64
+    about["parts"][0]["columns"]["label"] = "0" * 32
     index.write_text(json.dumps(about))
 
     assert main(running.training(config, "word")) == 0

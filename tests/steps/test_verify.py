@@ -153,16 +153,6 @@ def test_names_in_altered_files_lead_nowhere_outside(results, tmp_path, capsys):
     assert outside.exists()
 
 
-def test_a_source_that_was_changed_is_said_where_it_is_read_again(config, results, stage, capsys):
-    (stage / "data.zarr/text/c.1.0").unlink()
-    source = Path(config["datasets"]["texts"]["source"][0]["path"])
-    os.utime(source, (time.time() + 60,) * 2)
-
-    assert verify(results, "--repair") == 0
-
-    assert f"note: {source}: was changed since the scan" in capsys.readouterr().out
-
-
 def test_shards_that_a_running_attempt_has_published_are_kept(results, stage):
     stray = stage / "data.zarr/text/c.77.0"
     shutil.copy(stage / "data.zarr/text/c.1.0", stray)

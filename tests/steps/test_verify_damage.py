@@ -1,6 +1,9 @@
 """Every kind of damage that was tried on a finished run: verify names it, repair leads back."""
 
+import os
 import shutil
+import time
+from pathlib import Path
 
 import pipeline
 import pyarrow as pa
@@ -505,3 +508,17 @@ def test_damage_is_named_and_repaired_to_equal_bytes(name, config, undisturbed, 
     found, wanted = pipeline.bytes_of(places.results), undisturbed[2]
     assert sorted(found) == sorted(wanted)
     assert not [path for path in wanted if found[path] != wanted[path]]
+
+
+@pytest.mark.parametrize("change", ["was changed since the scan", "is missing"])
+def test_a_source_that_was_changed_is_said_where_it_is_read_again(change, config, capsys):
+    places, source = Places(config), Path("texts.csv")
+    lose(places.stage / "data.zarr/text/c.1.0")
+    if change == "is missing":
+        source.unlink()
+    else:
+        os.utime(source, (time.time() + 60,) * 2)
+
+    assert main(["verify", "--repair", "--results", "results"]) == 0
+
+    assert f"note: {source}: {change}; what is made again" in capsys.readouterr().out
