@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-from sampan.encoders.towers import kinds_of, skeleton, tower_of
+from sampan.encoders.skeletons import skeleton
+from sampan.encoders.towers import kinds_of, tower_of
 from sampan.errors import ConfigError
 
 
