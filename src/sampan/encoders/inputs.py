@@ -68,7 +68,9 @@ def fit_faults(path: Path, model: Any, kind: str) -> list[str]:
     if kind == "audio":
         feature_extractor(path)
         return []
-    return vocabulary_faults(path, tokenizer_of(path), part, name)
+    tokenizer = tokenizer_of(path)
+    most_tokens(path, tokenizer, part)
+    return vocabulary_faults(path, tokenizer, part, name)
 
 
 def wanted_settings(path: Path, kind: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def refuse_pointer(file: Path) -> None:
         return
     fields = dict(line.partition(" ")[::2] for line in text.decode(errors="replace").splitlines())
     size = fields.get("size", "")
-    of = f" of {int(size) / 1e6:,.1f} MB" if size.isdecimal() and len(size) < 20 else ""
+    of = f" (of {int(size) / 1e6:,.1f} MB)" if size.isdecimal() and len(size) < 20 else ""
     raise ConfigError(
         f"{file}: is a pointer of Git LFS, not the file itself{of}; "
         "run: git lfs pull, in the clone it comes from"
@@ -67,9 +67,12 @@ def weight_files(path: Path) -> list[Path]:
     index = path / INDEX
     if not index.is_file():
         raise ConfigError(f"{path}: neither {SINGLE} nor {INDEX} in this folder")
-    table = read_json(index).get("weight_map")
-    if not isinstance(table, dict) or not table:
-        raise ConfigError(f"{index}: is no index of weights: it has no weight_map")
+    about = read_json(index)
+    table = about.get("weight_map")
+    if not isinstance(table, dict) or not table or not isinstance(about.get("metadata", {}), dict):
+        raise ConfigError(
+            f"{index}: is no index of weights: it has no weight_map, or its metadata is no object"
+        )
     names = sorted({str(name) for name in table.values()})
     missing = [
         name for name in names if Path(name).name != name or not (path / name).is_file()

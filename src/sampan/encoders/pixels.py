@@ -27,7 +27,7 @@ class Size(NamedTuple):
 
 def image_processor(path: Path) -> Any:
     """The folder's image processor on Pillow: the same values with and without torchvision."""
-    with offline(path, "its image processor"):
+    with offline(path, "its image processor (preprocessor_config.json)"):
         from transformers import AutoImageProcessor
 
         return AutoImageProcessor.from_pretrained(

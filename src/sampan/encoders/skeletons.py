@@ -18,7 +18,7 @@ from sampan.errors import ConfigError
 COUNTS = re.compile("layer|depth|block|stage|expert|label|group|num_heads|attention_heads")
 """Names of settings that the library makes lists of before it makes a model."""
 MOST = 100_000
-PARAMETERS = 20_000
+PARAMETERS = 5_000
 """That any model may have, whatever lies beside it."""
 NUMBERS = 10_000_000
 NUMBERS_PER_BYTE = 8
@@ -36,7 +36,7 @@ PAIRS = {
 def skeleton(path: Path) -> Any:
     """`ConfigError` where the folder describes no model, or one that the weights cannot fill."""
     _refuse_counts(path / "config.json")
-    with offline(path):
+    with offline(path, "config.json"):
         import torch
         from transformers import AutoConfig
 
@@ -112,15 +112,24 @@ def shape_faults(path: Path, model: Any) -> list[str]:
     """Tensors of the folder's safetensors that have another shape than the model's own."""
     prefix = f"{model.base_model_prefix}."
     wanted = {name: tuple(values.shape) for name, values in model.named_parameters()}
+    ends = {_end(name) for name in wanted}
     faults = []
+    known = False
     for file in weight_files(path):
         for name, shape in tensors_of(file).items():
+            known = known or _end(name) in ends
             here = wanted.get(name, wanted.get(name.removeprefix(prefix)))
             if here is not None and here != shape:
-                faults.append(
-                    f"{file}: {name} is {_by(shape)}, config.json makes it {_by(here)}"
-                )
+                faults.append(f"{file}: {name} is {_by(shape)}, config.json makes it {_by(here)}")
+    if not known:
+        name = model.config.model_type
+        faults.append(f"{path}: none of the weights is of a {name}, which config.json describes")
     return faults[:3]
+
+
+def _end(name: str) -> str:
+    """What a tensor is called in its layer, whatever the layers are called."""
+    return ".".join(name.split(".")[-2:])
 
 
 def _by(shape: tuple[int, ...]) -> str:

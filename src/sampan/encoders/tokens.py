@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.encoders.integrity import read_json
 from sampan.encoders.sentence import sentence_of
-from sampan.encoders.weights import offline, refuse_missing_tokenizer
+from sampan.encoders.weights import offline, refuse_missing_tokenizer, tokenizer_files
 from sampan.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def tokenizer_of(path: Path) -> Any:
     """
     refuse_missing_tokenizer(path)
     sentence = sentence_of(path)
-    with offline(path, "its tokenizer"):
+    with offline(path, f"its tokenizer ({', '.join(tokenizer_files(path))})"):
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(
@@ -56,7 +56,7 @@ def prompt_tokens(tokenizer: Any, prompt: str) -> int:
 
 def vocabulary_faults(path: Path, tokenizer: Any, tower: Any, name: str) -> list[str]:
     """Why the model `name` cannot take every token: an embedding that is not there."""
-    table = tower.get_input_embeddings()
+    table = getattr(tower, "get_input_embeddings", lambda: None)()
     rows = getattr(table, "num_embeddings", None)
     if rows is None:
         return []
@@ -82,9 +82,13 @@ def most_tokens(path: Path, tokenizer: Any, tower: Any) -> int | None:
     """
     Tokens that tokenizer, model and sentence-transformers' setting all allow; None without a limit.
 
+    With modules.json its setting stands in place of the tokenizer's, as the library has it.
+
     `tower` is the text model: positions of RoBERTa and its kind start after the padding index.
     """
     limits = [tokenizer.model_max_length]
+    if not isinstance(limits[0], int | float) or not limits[0] >= 1:
+        raise ConfigError(f"{path}: model_max_length: {limits[0]!r} is no number of tokens")
     positions = getattr(tower.config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:  # XLNet says -1
         table = getattr(getattr(tower, "embeddings", None), "position_embeddings", None)

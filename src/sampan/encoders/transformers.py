@@ -114,7 +114,8 @@ class Transformers:
         model = skeleton(self.path)
         kind, lane = kind_of(modality), lane_to(device)
         refuse_other_output(self.path, kind, self.output, model)
-        if faults := modality_faults(self.path, modality, model):
+        faults = shape_faults(self.path, model) or modality_faults(self.path, modality, model)
+        if faults:
             raise ConfigError(faults)
         if has_decoder(model):
             # a warning, since a worker's log shows nothing else
@@ -219,9 +220,13 @@ def _told(path: Path, name: str) -> Iterator[None]:
         yield
     except (SampanError, MemoryError, torch.OutOfMemoryError):
         raise
-    except (ValueError, IndexError, TypeError, KeyError, AttributeError, AssertionError) as fault:
-        reason = (str(fault).strip() or type(fault).__name__).splitlines()[0]
-        raise ConfigError(f"{path}: {name} fails on a blank row: {reason}") from fault
+    except Exception as fault:
+        reason = " ".join(str(fault).split())[:300]
+        if isinstance(fault, RuntimeError) and "memory" in reason.lower():
+            raise
+        raise ConfigError(
+            f"{path}: {name} fails on a blank row: {type(fault).__name__}: {reason}"
+        ) from fault
 
 
 def _refuse_missing_gpu(device: str) -> None:

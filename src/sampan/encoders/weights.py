@@ -116,7 +116,7 @@ def _external(path: Path, name: str) -> set[str]:
     """The files beside an ONNX file that hold its weights."""
     found = set(read_graph(path / name).external)
     for other in sorted(found):
-        if Path(other).name != other or not (path / other).resolve().is_relative_to(path.resolve()):
+        if "\0" in other or Path(other).name != other or not (path / other).resolve().is_relative_to(path.resolve()):
             raise ConfigError(
                 f"{path / name}: names weights outside of its folder: {other!r}; "
                 "they have to lie beside it"
@@ -177,7 +177,12 @@ def refuse_other(path: Path, digest: str, kind: Kind = "transformers") -> None:
 
 
 def has_tokenizer(path: Path) -> bool:
-    return any(any(path.glob(pattern)) for pattern in TOKENIZERS)
+    return bool(tokenizer_files(path))
+
+
+def tokenizer_files(path: Path) -> list[str]:
+    """Names of the files that hold a tokenizer's vocabulary."""
+    return sorted({file.name for pattern in TOKENIZERS for file in path.glob(pattern)})
 
 
 def refuse_missing_tokenizer(path: Path) -> None:
@@ -220,8 +225,8 @@ def offline(path: Path, what: str = "this folder") -> Iterator[None]:
 
 
 def _reason(fault: BaseException) -> str:
-    """The first line of what the library said, which may be no sentence."""
-    lines = str(fault).strip().splitlines() or [""]
-    if isinstance(fault, OSError | ValueError | ImportError | RuntimeError) and lines[0]:
-        return lines[0]
-    return f"{type(fault).__name__}: {lines[0]}" if lines[0] else type(fault).__name__
+    """What the library said, which may be no sentence, in one line."""
+    text = " ".join(str(fault).split())[:300]
+    if isinstance(fault, OSError | ValueError | ImportError | RuntimeError) and text:
+        return text
+    return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
