@@ -5,9 +5,10 @@ from pathlib import Path
 
 from sampan.encoders.graphs import DTYPES, Graph, Value, read_graph
 from sampan.encoders.inputs import Inputs, blank, inputs_of, kind_of, modality_faults
-from sampan.encoders.streams import Host
-from sampan.encoders.sentence import SentenceHead, refuse_other_output
+from sampan.encoders.pooling import SentenceHead
+from sampan.encoders.sentence import refuse_other_output
 from sampan.encoders.skeletons import skeleton
+from sampan.encoders.streams import Host
 from sampan.encoders.towers import INPUTS, Places, head_of, no_output, part_of, places_of
 from sampan.encoders.weights import GRAPHS
 from sampan.errors import ConfigError

@@ -13,11 +13,11 @@ from sampan.encoders.pixels import (
     wanted_picture,
 )
 from sampan.encoders.rows import texts
+from sampan.encoders.sentence import sentence_of
+from sampan.encoders.skeletons import skeleton
 from sampan.encoders.sounds import Sounds, feature_extractor, least_samples, sound_faults
 from sampan.encoders.streams import Lane
-from sampan.encoders.sentence import sentence_of
 from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of, vocabulary_faults
-from sampan.encoders.skeletons import skeleton
 from sampan.encoders.towers import kinds_of, part_of
 from sampan.errors import ConfigError
 from sampan.plugins import Modality

@@ -19,6 +19,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1"
 POINTER_BYTES = 1024
 JSON_BYTES = 16 * 2**20
 """Of a settings file at most; those of models have some kilobytes."""
+SHAPES: dict[type, str] = {dict: "an object", list: "a list"}
 OWN_CODE = {
     "config.json": ("AutoConfig", "AutoModel"),
     "tokenizer_config.json": ("AutoTokenizer",),
@@ -28,7 +29,8 @@ ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 
 def read_json(file: Path, shape: type = dict) -> Any:
     """A settings file; `ConfigError` where it holds no JSON, or none of that shape."""
-    kinds = {dict: "an object", list: "a list"}
+    if file.is_file():
+        refuse_pointer(file)
     try:
         if file.stat().st_size > JSON_BYTES:
             raise ConfigError(f"{file}: has more than {JSON_BYTES // 2**20} MiB, for settings")
@@ -36,7 +38,7 @@ def read_json(file: Path, shape: type = dict) -> Any:
     except (OSError, ValueError, RecursionError) as fault:
         raise ConfigError(f"{file}: is no JSON: {_first_line(fault)}") from None
     if not isinstance(found, shape):
-        raise ConfigError(f"{file}: holds {type(found).__name__}, has to hold {kinds[shape]}")
+        raise ConfigError(f"{file}: holds {type(found).__name__}, has to hold {SHAPES[shape]}")
     return found
 
 

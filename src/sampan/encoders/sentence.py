@@ -6,16 +6,13 @@ settings in the folder's config.json, its weights in the folder's model.safetens
 applied exactly is refused by name.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sampan.encoders.integrity import read_json, tensors_of
 from sampan.encoders.weights import MODULES, PICKLES, module_folders
 from sampan.errors import ConfigError
-
-if TYPE_CHECKING:
-    import torch
 
 LIBRARY = "sentence_transformers."
 SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
@@ -259,7 +256,7 @@ def _settings(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _layer(kind: str, folder: Path, width: int) -> tuple[Layer | None, int]:
-    """A module after the pooling, None where it does nothing here, and how long what it gives is."""
+    """A module after the pooling (None where it does nothing here), and the length that it gives."""
     if kind == "Dropout":
         return None, width
     settings = _optional(folder / "config.json") if kind == "Normalize" else None
@@ -310,80 +307,3 @@ def _refuse_shapes(file: Path, wanted: dict[str, tuple[int, ...]]) -> None:
     found = tensors_of(file)
     if found != wanted:
         raise ConfigError(f"{file}: holds {found}, its module takes {wanted}")
-
-
-@dataclass(kw_only=True)
-class SentenceHead:
-    """(sample, token, feature) and which tokens are text → (sample, embedding) float32."""
-
-    sentence: Sentence
-    prompt_tokens: int
-    """Leading tokens that are left out of the pooling."""
-    device: str
-    weights: list["dict[str, torch.Tensor]"] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        from safetensors.torch import load_file
-
-        self.weights = [
-            {n: t.to(self.device).float() for n, t in load_file(layer.file).items()}
-            if layer.file
-            else {}
-            for layer in self.sentence.layers
-        ]
-
-    def __call__(self, hidden: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
-        import torch
-
-        hidden, text = hidden.float(), mask
-        if self.prompt_tokens:
-            text = mask.clone()
-            text[:, : self.prompt_tokens] = 0
-        found = torch.cat([_pool(mode, hidden, text) for mode in self.sentence.modes], dim=1)
-        for layer, weights in zip(self.sentence.layers, self.weights, strict=True):
-            found = _applied(layer, weights, found)
-        return found.float()
-
-
-def _pool(mode: str, hidden: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
-    """
-    As the library's `Pooling`: `weightedmean` by the place, from 1 (Muennighoff, arXiv:2202.08904);
-    `mean_sqrt_len_tokens` the sum over the root of the number of tokens.
-    """
-    import torch
-
-    rows, weight = torch.arange(len(hidden)), mask.unsqueeze(-1).to(hidden.dtype)
-    if mode == "cls":
-        return hidden[rows, mask.to(torch.int32).argmax(1)]
-    if mode == "max":
-        return hidden.masked_fill(weight == 0, -torch.inf).amax(1)
-    if mode == "lasttoken":
-        last = mask.shape[1] - 1 - mask.flip(1).to(torch.int32).argmax(1)
-        return (hidden * weight)[rows, last]
-    if mode == "weightedmean":
-        places = torch.arange(1, hidden.shape[1] + 1, device=hidden.device, dtype=hidden.dtype)
-        weight = weight * places[:, None]
-    total = weight.sum(1).clamp(min=1e-9)
-    if mode == "mean_sqrt_len_tokens":
-        total = total.sqrt()
-    return (hidden * weight).sum(1) / total
-
-
-def _applied(
-    layer: Layer, weights: "dict[str, torch.Tensor]", rows: "torch.Tensor"
-) -> "torch.Tensor":
-    import torch
-    from torch.nn import functional
-
-    if layer.kind == "Normalize":
-        return functional.normalize(rows, dim=-1)
-    if layer.kind == "LayerNorm":
-        return functional.layer_norm(
-            rows, rows.shape[1:], weights["norm.weight"], weights["norm.bias"]
-        )
-    linear = functional.linear(rows, weights["linear.weight"], weights.get("linear.bias"))
-    found: torch.Tensor = getattr(torch.nn, layer.activation)()(linear)
-    if layer.residual:
-        kept = weights.get("residual.weight")
-        found = found + (rows if kept is None else functional.linear(rows, kept))
-    return found

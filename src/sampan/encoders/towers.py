@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sampan.encoders.sentence import SentenceHead, sentence_of
-from sampan.encoders.skeletons import maker_of
+from sampan.encoders.pooling import SentenceHead
+from sampan.encoders.sentence import sentence_of
+from sampan.encoders.skeletons import ENCODERS, maker_of
 from sampan.encoders.tokens import prompt_tokens, tokenizer_of
 from sampan.encoders.weights import offline
 from sampan.errors import ConfigError
@@ -44,6 +45,10 @@ def has_decoder(model: Any) -> bool:
     return bool(model.config.is_encoder_decoder) or (
         getattr(model, "decoder", None) is not None and hasattr(model, "encoder")
     )
+
+
+def reads_encoder_alone(model: Any) -> bool:
+    return has_decoder(model) or model.config.model_type in ENCODERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +193,11 @@ def tower_of(path: Path, kind: str, device: str, output: str) -> Tower:
     )
 
 
+def _is_computed(module: Any) -> bool:
+    """Whether a module's numbers follow from its size, so that no file has to hold them."""
+    return "Sinusoidal" in type(module).__name__
+
+
 def _refuse_random(path: Path, model: Any, module: Any, missing: set[str], output: str) -> None:
     """Weights that the folder lacks would be random numbers: `ConfigError` where they count."""
     part = model if output == "projection" else module
@@ -198,6 +208,7 @@ def _refuse_random(path: Path, model: Any, module: Any, missing: set[str], outpu
         if name in missing
         and id(values) in kept
         and name.rpartition(".")[2] not in ONLY_IN_TRAINING
+        and not _is_computed(model.get_submodule(name.rpartition(".")[0]))
         and not (output in ("cls", "mean", "sentence") and "pooler." in name)
     ]
     if random:

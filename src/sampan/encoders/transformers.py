@@ -21,10 +21,10 @@ from sampan.encoders.inputs import (
     wanted_settings,
 )
 from sampan.encoders.precision import round_weights
-from sampan.encoders.streams import Fetched, Lane, lane_to
 from sampan.encoders.sentence import refuse_other_output
 from sampan.encoders.skeletons import shape_faults, skeleton
-from sampan.encoders.towers import OUTPUTS, Tower, has_decoder, no_output, tower_of
+from sampan.encoders.streams import Fetched, Lane, lane_to
+from sampan.encoders.towers import OUTPUTS, Tower, no_output, reads_encoder_alone, tower_of
 from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Encode, Modality
@@ -117,7 +117,7 @@ class Transformers:
         faults = shape_faults(self.path, model) or modality_faults(self.path, modality, model)
         if faults:
             raise ConfigError(faults)
-        if has_decoder(model):
+        if reads_encoder_alone(model):
             # a warning, since a worker's log shows nothing else
             log.warning("%s: %s: its encoder alone is read", self.path, model.config.model_type)
         tower = tower_of(self.path, kind, device, self.output)

@@ -116,7 +116,8 @@ def _external(path: Path, name: str) -> set[str]:
     """The files beside an ONNX file that hold its weights."""
     found = set(read_graph(path / name).external)
     for other in sorted(found):
-        if "\0" in other or Path(other).name != other or not (path / other).resolve().is_relative_to(path.resolve()):
+        beside = "\0" not in other and Path(other).name == other
+        if not beside or not (path / other).resolve().is_relative_to(path.resolve()):
             raise ConfigError(
                 f"{path / name}: names weights outside of its folder: {other!r}; "
                 "they have to lie beside it"

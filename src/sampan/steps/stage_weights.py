@@ -162,7 +162,7 @@ def _look_at(folder: Path, files: Mapping[str, Path], kind: Kind) -> None:
     """
     from sampan.encoders.inputs import fit_faults
     from sampan.encoders.skeletons import shape_faults, skeleton
-    from sampan.encoders.towers import has_decoder, kinds_of
+    from sampan.encoders.towers import kinds_of, reads_encoder_alone
 
     for file in files.values():
         if file.suffix == weights.WEIGHTS:
@@ -178,7 +178,7 @@ def _look_at(folder: Path, files: Mapping[str, Path], kind: Kind) -> None:
         raise ConfigError(faults)
     if (folder / weights.MODULES).is_file():
         refuse_other_output(folder, "text", "sentence", model)
-    if has_decoder(model):
+    if reads_encoder_alone(model):
         log.info("%s: of %s only the encoder is read", folder, model.config.model_type)
 
 
