@@ -166,13 +166,13 @@ class Plan:
             "revision": plugins.REVISIONS["train"],
             "settings": {
                 name: value
-                for name, value in _changed(model).items()
+                for name, value in _named(model).items()
                 if name not in ("inputs", "split")
             }
             | {"task": model.task},
             "inputs": {name: self.features[model.dataset, name].digest for name in model.inputs},
             "columns": columns,
-            "split": _changed(self.split(model)),
+            "split": _named(self.split(model)),
         }
 
     def split(self, model: ModelSettings) -> SplitSettings:
@@ -364,15 +364,21 @@ def _when_set(**values: Any) -> dict[str, Any]:
 def _settings(settings: Any) -> dict[str, Any]:
     """A settings dataclass as JSON, without what stands at its default."""
     found: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
-    kept = _changed(settings).keys() | ({"task"} & found.keys())
-    return {name: value for name, value in found.items() if name in kept}
+    return {
+        field.name: found[field.name]
+        for field in fields(settings)
+        if field.name == "task" or getattr(settings, field.name) != plugins.default_of(field)
+    }
 
 
-def _changed(settings: Any) -> dict[str, Any]:
-    """Fields that are not at their default, as JSON values."""
+def _named(settings: Any) -> dict[str, Any]:
+    """
+    Fields that a name says, as JSON values: those that are not at their default, or at the value
+    that their metadata calls `unnamed`.
+    """
     plain = asdict(settings)
     return {
         field.name: plain[field.name]
         for field in fields(settings)
-        if getattr(settings, field.name) != plugins.default_of(field)
+        if getattr(settings, field.name) != field.metadata.get("unnamed", plugins.default_of(field))
     }

@@ -76,9 +76,7 @@ def weight_files(path: Path) -> list[Path]:
             f"{index}: is no index of weights: it has no weight_map, or its metadata is no object"
         )
     names = sorted({str(name) for name in table.values()})
-    missing = [
-        name for name in names if Path(name).name != name or not (path / name).is_file()
-    ]
+    missing = [name for name in names if Path(name).name != name or not (path / name).is_file()]
     if missing:
         raise ConfigError(
             f"{index}: names files that are not in this folder: {', '.join(missing[:5])}"
@@ -101,9 +99,7 @@ def tensors_of(file: Path) -> dict[str, tuple[int, ...]]:
                 for name in opened.keys()  # noqa: SIM118 # no dict
             }
     except (safetensors.SafetensorError, OSError, ValueError) as fault:
-        raise ConfigError(
-            f"{file}: is no whole safetensors file: {_first_line(fault)}"
-        ) from None
+        raise ConfigError(f"{file}: is no whole safetensors file: {_first_line(fault)}") from None
 
 
 def refuse_altered(path: Path) -> None:

@@ -256,7 +256,7 @@ def _settings(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _layer(kind: str, folder: Path, width: int) -> tuple[Layer | None, int]:
-    """A module after the pooling (None where it does nothing here), and the length that it gives."""
+    """A module after the pooling, or None where it does nothing; and the length that it gives."""
     if kind == "Dropout":
         return None, width
     settings = _optional(folder / "config.json") if kind == "Normalize" else None

@@ -174,6 +174,13 @@ class History:
     metric_name: str = ""
     metric: NDArray[Any] | None = None
     """The validation metric that early stopping watches."""
+    epochs: int | None = None
+    """Epochs at most; None where that is not known."""
+
+    @property
+    def ended_best(self) -> bool:
+        """Whether the last epoch that the settings allow was the best."""
+        return self.epochs is not None and self.best_epoch == self.epochs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
 from sampan.steps import job
 from sampan.steps.samples import Samples
-from sampan.store.durable import patiently, write_bytes, write_json
+from sampan.store.durable import patiently, read_json, write_bytes, write_json
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
 
@@ -169,6 +169,7 @@ def _card(
         "dataset": samples.stage.dataset,
         "inputs": list(samples.settings.inputs),
         "settings": spec["settings"],
+        "length": read_json(samples.folder / "history.json").get("length", {}),
         "split": spec["split"],
         "seed": samples.settings.seed,
         "counts": {role: int(np.sum(roles == role)) for role in ROLES},

@@ -116,6 +116,7 @@ def history_of(value: Mapping[str, Any]) -> History | None:
         best_epoch=value["best_epoch"],
         metric_name=value["metric"],
         metric=columns["validation_metric"],
+        epochs=value.get("length", {}).get("epochs"),
     )
 
 
