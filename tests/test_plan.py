@@ -58,6 +58,22 @@ def test_a_setting_renames_its_own_variant_and_what_is_above_it(changes, expecte
     assert changed(changes) == expected
 
 
+LENGTH = {f"models.sort.{n}": v for n, v in (("batch_size", 256), ("stop_after_epochs", 10))}
+
+
+@pytest.mark.parametrize(("epochs", "digest"), [(30, "8cc9c79d"), (7, "c49de9de")])
+def test_a_model_whose_length_is_given_keeps_the_name_it_had_before_defaults_followed_the_samples(
+    epochs, digest
+):
+    made = Plan.parse(small({**LENGTH, "models.sort.epochs": epochs}))
+
+    assert made.models["sort"].variant == f"sort@{digest}"
+    assert made.train_spec("sort")["settings"].items() >= {
+        "epochs": epochs, "batch_size": 256, "stop_after_epochs": 10,
+    }.items()  # fmt: skip
+    assert names(small())["models/sort"] != made.models["sort"].folder
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -87,7 +103,7 @@ def test_what_does_not_decide_how_a_row_becomes_an_array_renames_nothing(changes
         {"datasets.d.modalities.caption.bytes": 64.0},
         {"encoders.hog.orientations": 9},
         {"encoders.ngrams.dimensions": "64"},
-        {"models.sort.epochs": 30, "models.sort.learning_rate": "1e-3"},
+        {"models.sort.epochs": "auto", "models.sort.learning_rate": "1e-3"},
         {"models.align.split": {"test": 0.1}},
     ],
 )
@@ -344,14 +360,17 @@ def fused(**changes: Any) -> Plan:
 
 
 def test_names_that_were_given_once_stay():
-    """But where a revision is raised: results of the time before are still found."""
+    """
+    But where a revision is raised, or a default gives other values: results of the time before are
+    still found.
+    """
     assert {stage: folder.rpartition("@")[2] for stage, folder in names(small()).items()} == {
         "preprocess/image": "92dfca69",
         "preprocess/caption": "189ada2b",
         "features/image.hog": "ff9a9b6f",
         "features/caption.ngrams": "cb26071c",
-        "models/sort": "8cc9c79d",
-        "models/align": "56351207",
+        "models/sort": "467c3a5d",
+        "models/align": "a6c3cd3a",
     }
 
 

@@ -181,18 +181,25 @@ class Plan:
             "revision": plugins.REVISIONS["train"],
             "settings": {
                 name: value
-                for name, value in _changed(model).items()
+                for name, value in _named(model).items()
                 if name not in ("inputs", "split")
             }
             | {"task": model.task},
             "inputs": {name: self.features[model.dataset, name].digest for name in model.inputs},
             "columns": columns,
-            "split": self._split_said(model),
+            "split": self._split_named(model),
         }
 
     def split(self, model: ModelSettings) -> SplitSettings:
         """A model's own split, or its dataset's."""
         return model.split or self.config.datasets[model.dataset].split
+
+    def _split_named(self, model: ModelSettings) -> dict[str, Any]:
+        return _named(model.split) if model.split else self._splits_named[model.dataset]
+
+    @cached_property
+    def _splits_named(self) -> dict[str, dict[str, Any]]:
+        return {name: _named(found.split) for name, found in self.config.datasets.items()}
 
     def _split_said(self, model: ModelSettings) -> dict[str, Any]:
         """Thousands of models may share a dataset's split, which may list thousands of groups."""
@@ -214,7 +221,7 @@ class Plan:
 
     def split_file(self, dataset: str) -> str:
         """The same of `index/dataset.json`, which says the dataset's split too."""
-        wanted = [self._index_identity(dataset), _changed(self.config.datasets[dataset].split)]
+        wanted = [self._index_identity(dataset), self._splits_named[dataset]]
         return f"{dataset}/index/split@{digest_of(wanted)[:8]}.json"
 
     def _index_identity(self, dataset: str) -> dict[str, Any]:
@@ -223,7 +230,7 @@ class Plan:
         sources = [
             [
                 entry.model_dump(exclude_defaults=True, include=set(type(entry).model_fields)),
-                _changed(plugins.make("sources", entry.settings, dataset)),
+                _named(plugins.make("sources", entry.settings, dataset)),
             ]
             for entry in settings.source
         ]
@@ -451,15 +458,21 @@ def _when_set(**values: Any) -> dict[str, Any]:
 def _settings(settings: Any) -> dict[str, Any]:
     """A settings dataclass as JSON, without what stands at its default."""
     found: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
-    kept = _changed(settings).keys() | ({"task"} & found.keys())
-    return {name: value for name, value in found.items() if name in kept}
+    return {
+        field.name: found[field.name]
+        for field in fields(settings)
+        if field.name == "task" or getattr(settings, field.name) != plugins.default_of(field)
+    }
 
 
-def _changed(settings: Any) -> dict[str, Any]:
-    """Fields that are not at their default, as JSON values."""
+def _named(settings: Any) -> dict[str, Any]:
+    """
+    Fields that a name says, as JSON values: those that are not at their default, or at the value
+    that their metadata calls `unnamed`.
+    """
     plain = asdict(settings)
     return {
         field.name: plain[field.name]
         for field in fields(settings)
-        if getattr(settings, field.name) != plugins.default_of(field)
+        if getattr(settings, field.name) != field.metadata.get("unnamed", plugins.default_of(field))
     }

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sampan.plugins import ArraySpec
 
 
@@ -25,6 +27,14 @@ def pictures(height: int, width: int, channels: int = 3, fit: str = "crop") -> S
 
 def texts(num_bytes: int = 256) -> Stored:
     return Stored(spec=ArraySpec(("byte",), (num_bytes,), "uint8"))
+
+
+def text_rows(strings: list[str], num_bytes: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Texts as they are stored: (sample, byte) uint8, and bytes used of each."""
+    data = np.zeros((len(strings), num_bytes), np.uint8)
+    for row, text in zip(data, strings, strict=True):
+        row[: len(text.encode())] = list(text.encode())
+    return data, np.array([len(text.encode()) for text in strings], np.int32)
 
 
 def sounds(rate_hz: int, seconds: float, dtype: str = "float32") -> Stored:

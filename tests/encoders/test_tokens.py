@@ -1,10 +1,18 @@
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
+from encoders.stored import text_rows, texts
 from transformers import AutoModel
 
+from sampan.cli import main
 from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of
+from sampan.encoders.transformers import Transformers
+from sampan.encoders.weights import weights_digest
+from sampan.errors import ConfigError
 
 
 def test_the_mask_tells_text_from_padding(bert):
@@ -68,3 +76,44 @@ def test_a_batch_of_split_texts_is_as_long_as_its_longest(bert):
 
     assert inputs["input_ids"].shape == (2, 4)
     assert mask.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+
+
+def test_a_token_that_the_model_has_no_embedding_for_is_told_at_check_load_and_staging(
+    data, tmp_path, capsys
+):
+    folder = Path(data).parent / "cases/tokenizer_larger_than_model/bert"
+    made = Transformers(path=folder, digest=weights_digest(folder), output="mean")
+    fault = "bert has 8 embeddings (vocab_size), 44 tokens have a number beyond them, such as 8"
+
+    assert fault in made.check(texts())[0]
+    with pytest.raises(ConfigError, match="tokenizer and model do not fit"):
+        made.load(texts(), "cpu")
+    assert main(["stage-weights", str(folder), "--to", str(tmp_path / "to")]) == 2
+    assert fault in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"added_tokens_decoder": {"900": {"content": "[NEW]", "special": True}}},
+        {"pad_token": "[OTHER]"},
+        {"cls_token": "[OTHER]"},
+    ],
+)
+def test_tokens_that_a_tokenizer_adds_count_too(added, bert, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(bert, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | added))
+
+    (fault,) = Transformers(path=folder, digest="0" * 64, output="mean").check(texts())
+
+    assert "a token has a number beyond them, such as 195" in fault
+
+
+def test_a_text_longer_than_the_models_positions_is_cut_by_its_tokenizer(bert):
+    made = Transformers(path=bert, digest=weights_digest(bert), output="mean")
+
+    found = made.load(texts(), "cpu")(*text_rows(["a " * 100, "a " * 30]))
+
+    assert np.allclose(found[0], found[1], atol=1e-6)  # 32 tokens, two of them special

@@ -84,7 +84,7 @@ def test_code_that_lies_in_the_folder_is_never_run(bert, tmp_path):
 
     (fault,) = Transformers(path=folder, digest="0" * 64, output="mean").check(texts())
 
-    assert "transformers cannot read this folder" in fault
+    assert "auto_map: code of the model's own (model.Own, model.Own) is never run" in fault
     assert not (tmp_path / "ran").exists()
 
 

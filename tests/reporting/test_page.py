@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from reporting.demo import aligner, classifier, demo_dataset, demo_report
+from reporting.demo import history as demo_history
 from reporting.html_check import Page
 
 from sampan.reporting.data import (
@@ -39,6 +40,19 @@ def page(html: str) -> Page:
 
 def test_every_tag_is_closed_in_order_and_every_id_is_used_once(page: Page) -> None:
     assert page.faults == []
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(22, True), (30, False)])
+def test_a_model_whose_last_epoch_was_its_best_is_told_to_be_trained_longer(
+    epochs: int, told: bool
+) -> None:
+    history = dataclasses.replace(demo_history("accuracy"), epochs=epochs)  # epoch 22 is the best
+    model = dataclasses.replace(classifier(), history=history)
+
+    html = render(dataclasses.replace(demo_report(), models=[model]))
+
+    said = "The last epoch, 22, was the best: trained longer it may get better; set epochs: 44"
+    assert (said in html) is told
 
 
 def test_the_page_fetches_nothing(html: str, page: Page) -> None:

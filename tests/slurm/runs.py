@@ -145,6 +145,7 @@ def config() -> dict[str, Any]:
                 "inputs": ["word.gated"],
                 "epochs": 600,
                 "stop_after_epochs": 600,
+                "batch_size": 256,  # an epoch is a step
             }
         },
     }

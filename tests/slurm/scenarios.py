@@ -204,7 +204,7 @@ def stopping(site: Site) -> Outcome:
     run.let_go(gate)
     wait_for(lambda: run.jobs("rule_train"), 180, "the training")
     train = run.job("rule_train")
-    wait_for(lambda: run.says("epoch", "models/train/*.log"), 60, "the first epoch")
+    wait_for(lambda: run.says("epoch 1", "models/train/*.log"), 60, "the first epoch")
     watch.fault("USR1 to train", "checkpoint, run again", model / "model.safetensors")
     slurm.call("scancel", "--signal=USR1", str(train.id))
     wait_for(lambda: _state(run, train) == "FAILED", 60, "its end")

@@ -7,7 +7,7 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
-from encoders import exported, test_open_clip
+from encoders import exported, test_open_clip, test_sentence
 from safetensors.torch import save_file
 from transformers import AutoModel
 
@@ -229,7 +229,7 @@ def escape(source):
         (break_off, "model.safetensors: is no whole safetensors file"),
         (escape, "names files that are not in this folder: ../secret.safetensors"),
         (lambda f: (f / "config.json").unlink(), "no config.json in this folder"),
-        (lambda f: (f / "config.json").write_text("{}"), "transformers cannot read this folder"),
+        (lambda f: (f / "config.json").write_text("{}"), "transformers cannot read config.json"),
         (lambda f: [x.unlink() for x in f.iterdir() if x.is_file()], "no model.safetensors in"),
     ],
 )
@@ -240,6 +240,28 @@ def test_a_folder_that_no_encoder_could_load_is_refused_before_the_copy(
 
     assert fault in refusal(source, tmp_path / "to", capsys)
     assert not (tmp_path / "to").exists()
+
+
+def test_a_folder_of_sentence_transformers_is_staged_with_its_modules(bert, tmp_path, capsys):
+    folder = test_sentence.folder_of(bert, tmp_path / "st", test_sentence.dense(32, 8))
+
+    _, settings = staged(folder, tmp_path / "to", capsys)
+
+    assert settings["output"] == "sentence"
+    assert settings["digest"] == weights_digest(tmp_path / "to")
+    assert (tmp_path / "to/2_Dense/model.safetensors").is_file()
+    settings.pop("kind")
+    assert Transformers(**settings | {"path": tmp_path / "to"}).load(Texts(), "cpu").dimensions == 8
+
+
+def test_a_module_without_its_weights_is_named(data, tmp_path, capsys):
+    folder = Path(data).parent / "cases/sentence_transformers_dense/st"
+
+    said = refusal(folder, tmp_path / "to", capsys)
+
+    assert "1_Pooling/config.json: the settings of the Pooling that modules.json names" in said
+    made = Transformers(path=folder, digest=weights_digest(folder), output="mean")
+    assert made.check(Texts())[0] in said
 
 
 def test_a_copy_that_fails_leaves_nothing(source, tmp_path, capsys, monkeypatch):

@@ -21,8 +21,9 @@ BLANK = {49, 99, 149}
 UNLABELLED = {7, 99}
 TRAINED = ("model.safetensors", "samples.parquet", "history.json")
 MODELS = {
-    "word": {"task": "classify", "epochs": 40, "stop_after_epochs": 40},
+    "word": {"task": "classify", "epochs": 40, "stop_after_epochs": 40, "batch_size": 256},
     "value": {"task": "regress", "epochs": 3},
+    "short": {"task": "classify", "stop_after_epochs": 10},
 }
 
 
@@ -73,7 +74,7 @@ def samples(config, name="word"):
 def test_a_job_killed_twice_ends_with_the_same_bytes(extracted, undisturbed, tmp_path):
     config = copied(extracted, tmp_path / "results")
     checkpoints = running.model_folder(config, "word") / "checkpoints"
-    words = running.training(config, "word")
+    words = [*running.training(config, "word"), "--checkpoint-steps", "1"]
     step = len(json.loads(outputs(undisturbed)["history.json"])["epochs"]) // 4
 
     kills = [
@@ -92,6 +93,26 @@ def test_a_job_killed_twice_ends_with_the_same_bytes(extracted, undisturbed, tmp
 def epochs_done(checkpoints):
     """Of the newest checkpoint; an epoch of these samples is one step."""
     return max((int(path.name[5:]) for path in checkpoints.glob("step-*")), default=0)
+
+
+def test_few_samples_are_trained_in_small_batches_for_long_and_the_length_is_recorded(
+    extracted, tmp_path, caplog
+):
+    caplog.set_level("INFO", "sampan")
+    config = copied(extracted, tmp_path / "results")
+
+    assert main(running.training(config, "short")) == 0
+
+    rows = sum(sample["role"] == "train" for sample in samples(config, "short"))
+    batches = -(-rows // 32)
+    expected = {"epochs": -(-1000 // batches), "batch_size": 32, "stop_after_epochs": 10}
+    history = json.loads(outputs(config, "short")["history.json"])
+    assert 64 < rows < 128 and history["length"] == expected
+    assert history["epochs"][0]["steps"] == batches
+    assert f"{expected['epochs']:,} epochs at most, each of {batches:,} batches" in caplog.text
+    assert main(running.training(config, "short", "evaluate")) == 0
+    card = json.loads((running.model_folder(config, "short") / "model.json").read_text())
+    assert card["length"] == expected
 
 
 def test_samples_without_features_or_label_are_left_out_with_the_reason(undisturbed):
@@ -209,7 +230,7 @@ def test_a_full_disk_is_waited_for_and_the_model_is_the_same(
         real(file, data)
 
     monkeypatch.setattr(durable, "write_all", write)
-    words = running.training(config, "word")
+    words = [*running.training(config, "word"), "--checkpoint-steps", "1"]
     words[words.index("--patience-seconds") + 1] = "30"
 
     assert main(words) == 0

@@ -58,7 +58,8 @@ def test_a_finished_run_trains_no_more(tmp_path):
 
     again = synthetic.run(tmp_path, "classify", log=lines.append)
 
-    assert lines == ["goes on after step 30 of 30"]
+    assert lines[0] == "goes on after step 30 of 30"
+    assert not any(line.startswith("epoch") for line in lines)
     assert again.history == first.history
 
 
@@ -111,6 +112,18 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
     saved = synthetic.Checkpoints(folder=tmp_path / "b/checkpoints", key="key").latest()
     for name, value in weights(trained).items():
         assert torch.equal(saved.tensors[f"weights/{name}"], value)
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(2, True), (60, False)])
+def test_where_the_last_epoch_was_the_best_the_log_says_that_more_may_help(epochs, told, tmp_path):
+    lines = []
+    changes = {"epochs": epochs, "stop_after_epochs": 3, "learning_rate": 0.01 if told else 0.1}
+
+    trained = synthetic.run(tmp_path, "classify", changes=changes, log=lines.append)
+
+    said = "the last epoch, 2, was the best: trained longer it may get better; set epochs: 4"
+    assert (trained.best_epoch == epochs) is told
+    assert (said in lines) is told
 
 
 def test_training_never_looks_at_test_rows(tmp_path):

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -73,14 +73,26 @@ class EvaluateSettings:
         ]
 
 
+def _auto(unnamed: int) -> Any:
+    """
+    A setting that follows the number of samples unless it is given.
+
+    In a model's name `unnamed`, which was the default once, is left out, and `auto` is not: a model
+    keeps its name where it is trained as before.
+    """
+    return field(default="auto", metadata={"unnamed": unnamed})
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(EvaluateSettings):
     """What every trained model says."""
 
-    epochs: Annotated[int, Gt(0), Le(1_000_000)] = 30
-    """Passes over the training samples at most; the learning rate falls to 0 over them."""
-    batch_size: Annotated[int, Gt(0), Le(2**24)] = 256
-    """Samples in a batch at most; an epoch is cut into batches of almost equal size."""
+    epochs: Annotated[int, Gt(0), Le(1_000_000)] | Literal["auto"] = _auto(30)
+    """Passes over the training samples at most; the learning rate falls to 0 over them. `auto`: 30,
+    and of few samples as many as make 1,000 steps."""
+    batch_size: Annotated[int, Gt(0), Le(2**24)] | Literal["auto"] = _auto(256)
+    """Samples in a batch at most; an epoch is cut into batches of almost equal size. `auto`: 256,
+    and of few samples the largest power of two, from 32 on, that makes 16 batches."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Highest learning rate, reached after the warm-up."""
     weight_decay: Annotated[float, Ge(0)] = 0.01
@@ -91,8 +103,9 @@ class TrainSettings(EvaluateSettings):
     """Units of a hidden layer; 0 makes the model linear."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
     """Fraction of hidden units, or of a linear model's inputs, set to zero while training."""
-    stop_after_epochs: Annotated[int, Gt(0)] = 10
-    """Epochs without a lower validation loss after which training stops; the best epoch is kept."""
+    stop_after_epochs: Annotated[int, Gt(0)] | Literal["auto"] = _auto(10)
+    """Epochs without a lower validation loss after which training stops; the best epoch is kept.
+    `auto`: a third of the epochs, and 10 at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +141,7 @@ class AlignSettings(TrainSettings):
 
     def _faults(self) -> list[str]:
         faults = super()._faults() + _too_few_modalities(self)
-        if self.batch_size < 2:
+        if self.batch_size != "auto" and self.batch_size < 2:
             faults.append(f"batch_size: {self.batch_size} has no negatives; set 2 or more")
         return faults
 

@@ -5,8 +5,11 @@ from pathlib import Path
 
 from sampan.encoders.graphs import DTYPES, Graph, Value, read_graph
 from sampan.encoders.inputs import Inputs, blank, inputs_of, kind_of, modality_faults
+from sampan.encoders.pooling import SentenceHead
+from sampan.encoders.sentence import refuse_other_output
+from sampan.encoders.skeletons import skeleton
 from sampan.encoders.streams import Host
-from sampan.encoders.towers import INPUTS, Places, no_output, part_of, places_of, skeleton
+from sampan.encoders.towers import INPUTS, Places, head_of, no_output, part_of, places_of
 from sampan.encoders.weights import GRAPHS
 from sampan.errors import ConfigError
 from sampan.plugins import Modality
@@ -25,6 +28,7 @@ class Feed:
     name: str
     """Of the graph's output that is asked for."""
     places: Places
+    head: SentenceHead | None
     ignores_mask: bool
     """Whether the folder's processor tells padding apart and the graph does not ask."""
 
@@ -35,10 +39,14 @@ def feed_of(path: Path, modality: Modality, output: str) -> Feed:
     if faults := modality_faults(path, modality, model):
         raise ConfigError(faults)
     kind, name = kind_of(modality), model.config.model_type
+    refuse_other_output(path, kind, output, model)
     file, graph = _graph_of(path, kind)
     module = part_of(model, kind)
     places = places_of(path, module, kind)
+    head = head_of(path, "cpu") if output == "sentence" else None
     there = _outputs(graph, kind, places)
+    if head is not None and "mean" in there:
+        there["sentence"] = there["mean"]
     if output not in there:
         raise no_output(path, name, output, kind, there)
     text = graph.inputs.get("input_ids")
@@ -53,6 +61,7 @@ def feed_of(path: Path, modality: Modality, output: str) -> Feed:
         inputs=inputs,
         name=there[output],
         places=places,
+        head=head,
         ignores_mask="attention_mask" in made and "attention_mask" not in graph.inputs,
     )
 

@@ -5,12 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sampan.encoders.pixels import Pixels, image_faults, image_processor, wanted_picture
+from sampan.encoders.pixels import (
+    Pixels,
+    image_faults,
+    image_processor,
+    size_faults,
+    wanted_picture,
+)
 from sampan.encoders.rows import texts
+from sampan.encoders.sentence import sentence_of
+from sampan.encoders.skeletons import skeleton
 from sampan.encoders.sounds import Sounds, feature_extractor, least_samples, sound_faults
 from sampan.encoders.streams import Lane
-from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of
-from sampan.encoders.towers import kinds_of, part_of, skeleton
+from sampan.encoders.tokens import Tokens, most_tokens, tokenizer_of, vocabulary_faults
+from sampan.encoders.towers import kinds_of, part_of
 from sampan.errors import ConfigError
 from sampan.plugins import Modality
 
@@ -41,14 +49,28 @@ def modality_faults(path: Path, modality: Modality, model: Any) -> list[str]:
     if kind not in kinds_of(model):
         takes = " or ".join(kinds_of(model)) or "nothing that is stored"
         return [f"{name} takes {takes}, this modality is {kind}"]
+    if faults := fit_faults(path, model, kind):
+        return faults
     part = part_of(model, kind)
     if kind == "image":
         channels = getattr(part.config, "num_channels", 3)
         return image_faults(image_processor(path), modality, name, channels)
     if kind == "audio":
         return sound_faults(feature_extractor(path), modality, name, least_samples(part.config))
-    tokenizer_of(path)
     return []
+
+
+def fit_faults(path: Path, model: Any, kind: str) -> list[str]:
+    """Why a folder's processor or tokenizer does not fit its model; reads no weights."""
+    part, name = part_of(model, kind), model.config.model_type
+    if kind == "image":
+        return size_faults(path, image_processor(path), part, name)
+    if kind == "audio":
+        feature_extractor(path)
+        return []
+    tokenizer = tokenizer_of(path)
+    most_tokens(path, tokenizer, part)
+    return vocabulary_faults(path, tokenizer, part, name)
 
 
 def wanted_settings(path: Path, kind: str) -> dict[str, Any]:
@@ -143,13 +165,14 @@ def inputs_of(
     if kind == "audio":
         extractor = feature_extractor(path)
         return Inputs(made_by=Sounds(extractor=extractor, tower=module), lane=lane)
-    tokenizer = tokenizer_of(path)
+    tokenizer, sentence = tokenizer_of(path), sentence_of(path)
     most = most_tokens(path, tokenizer, module)
     return Inputs(
         made_by=Tokens(
             tokenizer=tokenizer,
             most=most if num_tokens is None else min(most or num_tokens, num_tokens),
             pad_to_most=num_tokens is not None or module.config.model_type.startswith("siglip"),
+            prompt=sentence.prompt if sentence else "",
         ),
         lane=lane,
     )

@@ -47,11 +47,11 @@ class Onnx:
     """Folder with *.onnx, config.json and the model's own processor or tokenizer."""
     digest: str
     """SHA-256 over all files that are read from the folder, in 64 hexadecimal digits."""
-    output: Literal["projection", "pooled", "cls", "mean"]
+    output: Literal["projection", "pooled", "cls", "mean", "sentence"]
     """What to take: `projection` into the space that a model's towers share (`image_embeds`,
     `text_embeds`, `audio_embeds`), its own `pooled` output (`pooler_output`), or of
-    `last_hidden_state` the class token (`cls`) or the `mean` over tokens, patches or frames
-    (without padding)."""
+    `last_hidden_state` the class token (`cls`), the `mean` over tokens, patches or frames (without
+    padding), or the `sentence` embedding that the modules.json of sentence-transformers makes."""
     batch: Annotated[int, Gt(0)] = field(default=32, metadata={"identity": False})
     """Rows in a batch at most."""
     memory_mb: Annotated[int, Gt(0)] = field(default=4096, metadata={"identity": False})
@@ -125,7 +125,10 @@ class _Onnx:
                 for name, value in self.feed.wanted.items()
             }
             found = torch.from_numpy(self.session.run([self.feed.name], fed)[0])
-            if self.output in ("cls", "mean"):
+            if self.output == "sentence":
+                assert self.feed.head is not None and mask is not None  # text alone has it
+                parts.append(self.feed.head(found, mask).numpy())
+            elif self.output in ("cls", "mean"):
                 read = self.feed.places.read(self.output, found, mask)
                 assert read is not None  # an output that is not there was refused
                 parts.append(read.numpy())

@@ -27,7 +27,7 @@ class Size(NamedTuple):
 
 def image_processor(path: Path) -> Any:
     """The folder's image processor on Pillow: the same values with and without torchvision."""
-    with offline(path):
+    with offline(path, "its image processor (preprocessor_config.json)"):
         from transformers import AutoImageProcessor
 
         return AutoImageProcessor.from_pretrained(
@@ -92,6 +92,40 @@ def image_faults(processor: Any, modality: Modality, name: str, channels: int) -
         }
         faults.append(f"stored with fit: {fit}, {name} {does[size.fit]}; set fit: {size.fit}")
     return faults
+
+
+def size_faults(path: Path, processor: Any, module: Any, name: str) -> list[str]:
+    """
+    Why the model `name` cannot take pictures of the size that the processor makes.
+
+    `module` has no weights. Many models take other sizes than their settings say; so its shapes are
+    worked out for the processor's size and, where that fails, for its own.
+    """
+    import torch
+
+    size, own = size_of(processor), getattr(module.config, "image_size", None)
+    crop: Any = getattr(processor, "crop_size", None)
+    if size is None or not isinstance(own, int):
+        return []
+    made = (size.height, size.width)
+    if getattr(processor, "do_center_crop", False) and crop and crop.height:
+        made = (crop.height, crop.width)
+    channels = getattr(module.config, "num_channels", 3)
+
+    def takes(height: int, width: int) -> bool:
+        try:
+            with torch.inference_mode():
+                module(pixel_values=torch.empty(1, channels, height, width, device="meta"))
+        except Exception:  # whatever the model says to it
+            return False
+        return True
+
+    if made == (own, own) or takes(*made) or not takes(own, own):
+        return []
+    return [
+        f"{path}: processor and model do not fit: the processor makes pictures of "
+        f"{made[0]}×{made[1]} px, {name} takes {own}×{own} (image_size); take both from one model"
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

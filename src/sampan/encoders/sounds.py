@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def feature_extractor(path: Path) -> Any:
-    with offline(path):
+    with offline(path, "its feature extractor (preprocessor_config.json)"):
         from transformers import AutoFeatureExtractor
 
         return AutoFeatureExtractor.from_pretrained(

@@ -1,12 +1,14 @@
 """Stored texts → what a text encoder takes, by its own tokenizer."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sampan.encoders.weights import offline, refuse_missing_tokenizer
+from sampan.encoders.integrity import read_json
+from sampan.encoders.sentence import sentence_of
+from sampan.encoders.weights import offline, refuse_missing_tokenizer, tokenizer_files
+from sampan.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,35 +17,90 @@ if TYPE_CHECKING:
 
 
 def tokenizer_of(path: Path) -> Any:
-    """The folder's tokenizer, padding on the right."""
+    """
+    The folder's tokenizer, padding on the right; in lower case where sentence-transformers' setting
+    says so. `ConfigError` where it cannot be read, or has no token to pad with.
+    """
     refuse_missing_tokenizer(path)
-    with offline(path):
+    sentence = sentence_of(path)
+    with offline(path, f"its tokenizer ({', '.join(tokenizer_files(path))})"):
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
         )
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.padding_side = "right"
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if sentence is not None and sentence.lower:
+            _lower(tokenizer.backend_tokenizer)
+    if tokenizer.pad_token_id is None:
+        raise ConfigError(f"{path}: its tokenizer has no pad_token; name one in its settings")
     return tokenizer
+
+
+def _lower(backend: Any) -> None:
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    there = backend.normalizer
+    backend.normalizer = Sequence([Lowercase(), there] if there else [Lowercase()])
+
+
+def prompt_tokens(tokenizer: Any, prompt: str) -> int:
+    """Tokens that a prompt puts before a text, without the one that ends it."""
+    if not prompt:
+        return 0
+    numbers = tokenizer(prompt)["input_ids"]
+    return len(numbers) - (numbers[-1] in tokenizer.all_special_ids)
+
+
+def vocabulary_faults(path: Path, tokenizer: Any, tower: Any, name: str) -> list[str]:
+    """Why the model `name` cannot take every token: an embedding that is not there."""
+    table = getattr(tower, "get_input_embeddings", lambda: None)()
+    rows = getattr(table, "num_embeddings", None)
+    if rows is None:
+        return []
+    words = tokenizer.get_vocab()
+    words |= {str(word): number for word, number in _special(tokenizer).items()}
+    beyond = sorted((number, word) for word, number in words.items() if number >= rows)
+    if not beyond:
+        return []
+    first, word = beyond[0]
+    count = f"{len(beyond):,} tokens have" if len(beyond) > 1 else "a token has"
+    return [
+        f"{path}: tokenizer and model do not fit: {name} has {rows:,} embeddings (vocab_size), "
+        f"{count} a number beyond them, such as {first:,} ({word[:40]!r}); take both from one model"
+    ]
+
+
+def _special(tokenizer: Any) -> dict[str, int]:
+    words, numbers = tokenizer.all_special_tokens, tokenizer.all_special_ids
+    return dict(zip(words, numbers, strict=True))
 
 
 def most_tokens(path: Path, tokenizer: Any, tower: Any) -> int | None:
     """
     Tokens that tokenizer, model and sentence-transformers' setting all allow; None without a limit.
 
+    With modules.json its setting stands in place of the tokenizer's, as the library has it.
+
     `tower` is the text model: positions of RoBERTa and its kind start after the padding index.
     """
     limits = [tokenizer.model_max_length]
+    if not isinstance(limits[0], int | float) or not limits[0] >= 1:
+        raise ConfigError(f"{path}: model_max_length: {limits[0]!r} is no number of tokens")
     positions = getattr(tower.config, "max_position_embeddings", None)
-    if positions is not None:
+    if isinstance(positions, int) and positions > 0:  # XLNet says -1
         table = getattr(getattr(tower, "embeddings", None), "position_embeddings", None)
         padding = getattr(table, "padding_idx", None)
         limits.append(positions if padding is None else positions - padding - 1)
+    sentence = sentence_of(path)
     setting = path / "sentence_bert_config.json"
-    if setting.is_file():
-        limits.append(json.loads(setting.read_bytes()).get("max_seq_length") or limits[0])
+    if sentence is not None and sentence.most is not None:
+        limits[0] = sentence.most
+    elif sentence is None and setting.is_file():
+        said = read_json(setting).get("max_seq_length")
+        limits.append(said if isinstance(said, int) and said > 0 else limits[0])
     least = min(limits)
     # tokenizers without a limit of their own say 1e30
     return int(least) if least < 1 << 31 else None
@@ -58,6 +115,8 @@ class Tokens:
     """Tokens of one text at most; the rest of a longer text is cut off, as the library does."""
     pad_to_most: bool
     """SigLIP was trained with all texts at full length, and without a mask."""
+    prompt: str = ""
+    """Put before each text."""
 
     @property
     def pads(self) -> bool:
@@ -74,7 +133,7 @@ class Tokens:
         import numpy as np
 
         made = self.tokenizer(
-            strings,
+            [self.prompt + text for text in strings] if self.prompt else strings,
             padding="max_length" if self.pad_to_most else True,
             truncation=self.most is not None,
             max_length=self.most,

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sampan.encoders.tokens import tokenizer_of
+from sampan.encoders.pooling import SentenceHead
+from sampan.encoders.sentence import sentence_of
+from sampan.encoders.skeletons import ENCODERS, maker_of
+from sampan.encoders.tokens import prompt_tokens, tokenizer_of
 from sampan.encoders.weights import offline
 from sampan.errors import ConfigError
 
@@ -19,20 +22,9 @@ INPUTS = {
     "input_values": "audio",
     "input_features": "audio",
 }
-OUTPUTS = ("projection", "pooled", "cls", "mean")
+OUTPUTS = ("projection", "pooled", "cls", "mean", "sentence")
 CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
 ONLY_IN_TRAINING = ("masked_spec_embed", "mask_token")
-
-
-def skeleton(path: Path) -> Any:
-    """The folder's model without its weights: cheap, and all its parts can be asked."""
-    with offline(path):
-        import torch
-        from transformers import AutoConfig, AutoModel
-
-        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        with torch.device("meta"):
-            return AutoModel.from_config(config, trust_remote_code=False)
 
 
 def kinds_of(model: Any) -> list[str]:
@@ -45,7 +37,18 @@ def part_of(model: Any, kind: str) -> Any:
     """The module that encodes `kind`: one of several towers, an encoder alone, or all."""
     if hasattr(model, TOWERS[kind]):
         return getattr(model, TOWERS[kind])
-    return model.get_encoder() if model.config.is_encoder_decoder else model
+    return model.get_encoder() if has_decoder(model) else model
+
+
+def has_decoder(model: Any) -> bool:
+    """Whether a decoder follows the encoder: it is left out. The folder's config may not say so."""
+    return bool(model.config.is_encoder_decoder) or (
+        getattr(model, "decoder", None) is not None and hasattr(model, "encoder")
+    )
+
+
+def reads_encoder_alone(model: Any) -> bool:
+    return has_decoder(model) or model.config.model_type in ENCODERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,8 @@ class Tower:
     project: Callable[..., Any] | None
     """Into the space that a model's towers share; None where there is only one tower."""
     places: Places
+    head: SentenceHead | None = None
+    """What modules.json of sentence-transformers has after the module."""
 
     @property
     def whole(self) -> Any:
@@ -116,14 +121,29 @@ class Tower:
         (sample, embedding) float32; None where the architecture has no such output.
 
         `projection`: the shared space of CLIP and its kind. `pooled`: the model's own pooling.
-        `cls` and `mean`: of the last layer.
+        `cls` and `mean`: of the last layer. `sentence`: what modules.json makes of it.
         """
         if output == "projection":
             return None if self.project is None else _rows(self.project(**inputs), "pooler_output")
         result = self.module(**inputs)
         if output == "pooled":
             return _rows(result, "pooler_output")
+        if output == "sentence":
+            if self.head is None or mask is None:
+                return None
+            return self.head(result.last_hidden_state, mask)
         return self.places.read(output, result.last_hidden_state, mask)
+
+
+def head_of(path: Path, device: str) -> SentenceHead | None:
+    """What follows a text model by the folder's modules.json, with its weights on `device`."""
+    sentence = sentence_of(path)
+    if sentence is None:
+        return None
+    left_out = 0
+    if not sentence.include_prompt:
+        left_out = prompt_tokens(tokenizer_of(path), sentence.prompt)
+    return SentenceHead(sentence=sentence, prompt_tokens=left_out, device=device)
 
 
 def _rows(result: Any, name: str) -> "torch.Tensor | None":
@@ -142,9 +162,10 @@ def tower_of(path: Path, kind: str, device: str, output: str) -> Tower:
     """
     with offline(path):
         import torch
-        from transformers import AutoModel
+        from transformers import AutoConfig
 
-        model, report = AutoModel.from_pretrained(
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model, report = maker_of(config).from_pretrained(
             path,
             local_files_only=True,
             trust_remote_code=False,
@@ -164,7 +185,17 @@ def tower_of(path: Path, kind: str, device: str, output: str) -> Tower:
     whole.to(device)
     if device == "cuda" and kind == "image":
         whole.to(memory_format=torch.channels_last)
-    return Tower(module=module, project=project, places=places_of(path, module, kind))
+    return Tower(
+        module=module,
+        project=project,
+        places=places_of(path, module, kind),
+        head=head_of(path, device) if kind == "text" else None,
+    )
+
+
+def _is_computed(module: Any) -> bool:
+    """Whether a module's numbers follow from its size, so that no file has to hold them."""
+    return "Sinusoidal" in type(module).__name__
 
 
 def _refuse_random(path: Path, model: Any, module: Any, missing: set[str], output: str) -> None:
@@ -177,7 +208,8 @@ def _refuse_random(path: Path, model: Any, module: Any, missing: set[str], outpu
         if name in missing
         and id(values) in kept
         and name.rpartition(".")[2] not in ONLY_IN_TRAINING
-        and not (output in ("cls", "mean") and "pooler." in name)
+        and not _is_computed(model.get_submodule(name.rpartition(".")[0]))
+        and not (output in ("cls", "mean", "sentence") and "pooler." in name)
     ]
     if random:
         raise ConfigError(

@@ -1,5 +1,8 @@
 """Encoders of the transformers library, from a local folder."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -18,8 +21,10 @@ from sampan.encoders.inputs import (
     wanted_settings,
 )
 from sampan.encoders.precision import round_weights
+from sampan.encoders.sentence import refuse_other_output
+from sampan.encoders.skeletons import shape_faults, skeleton
 from sampan.encoders.streams import Fetched, Lane, lane_to
-from sampan.encoders.towers import OUTPUTS, Tower, no_output, skeleton, tower_of
+from sampan.encoders.towers import OUTPUTS, Tower, no_output, reads_encoder_alone, tower_of
 from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Encode, Modality
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+
+log = logging.getLogger("sampan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +60,10 @@ class Transformers:
     """Folder with config.json, *.safetensors and the model's own processor or tokenizer."""
     digest: str
     """SHA-256 over all files that are read from the folder, in 64 hexadecimal digits."""
-    output: Literal["projection", "pooled", "cls", "mean"]
+    output: Literal["projection", "pooled", "cls", "mean", "sentence"]
     """What to take: `projection` into the space that a model's towers share, its own `pooled`
-    output, the class token (`cls`), or the `mean` over tokens, patches or frames
-    (without padding)."""
+    output, the class token (`cls`), the `mean` over tokens, patches or frames (without padding), or
+    the `sentence` embedding that the modules.json of sentence-transformers makes."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products and convolutions. With `bfloat16` their weights are rounded to
     it once, at the start; norms, softmax, and the sums that run from layer to layer stay float32,
@@ -88,7 +95,9 @@ class Transformers:
         """As every encoder; reads config, processor and tokenizer, no weights."""
         try:
             refuse_unsafe(self.path)
-            return modality_faults(self.path, modality, skeleton(self.path))
+            model = skeleton(self.path)
+            refuse_other_output(self.path, kind_of(modality), self.output, model)
+            return shape_faults(self.path, model) or modality_faults(self.path, modality, model)
         except SampanError as fault:
             return list(fault.faults)
 
@@ -103,9 +112,14 @@ class Transformers:
         refuse_other(self.path, self.digest)
         _refuse_missing_gpu(device)
         model = skeleton(self.path)
-        if faults := modality_faults(self.path, modality, model):
-            raise ConfigError(faults)
         kind, lane = kind_of(modality), lane_to(device)
+        refuse_other_output(self.path, kind, self.output, model)
+        faults = shape_faults(self.path, model) or modality_faults(self.path, modality, model)
+        if faults:
+            raise ConfigError(faults)
+        if reads_encoder_alone(model):
+            # a warning, since a worker's log shows nothing else
+            log.warning("%s: %s: its encoder alone is read", self.path, model.config.model_type)
         tower = tower_of(self.path, kind, device, self.output)
         if self.dtype == "bfloat16":
             round_weights(tower.whole)
@@ -117,7 +131,8 @@ class Transformers:
             device=device,
             lane=lane,
         )
-        found = encode.outputs(*blank(modality))
+        with _told(self.path, model.config.model_type):
+            found = encode.outputs(*blank(modality))
         if self.output not in found:
             raise no_output(self.path, model.config.model_type, self.output, kind, found)
         encode.dimensions = found[self.output]
@@ -194,6 +209,24 @@ class _Transformers:
         import torch
 
         return torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == "bfloat16")
+
+
+@contextmanager
+def _told(path: Path, name: str) -> Iterator[None]:
+    """What a model says to a blank row that it cannot take becomes a `ConfigError`."""
+    import torch
+
+    try:
+        yield
+    except (SampanError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as fault:
+        reason = " ".join(str(fault).split())[:300]
+        if isinstance(fault, RuntimeError) and "memory" in reason.lower():
+            raise
+        raise ConfigError(
+            f"{path}: {name} fails on a blank row: {type(fault).__name__}: {reason}"
+        ) from fault
 
 
 def _refuse_missing_gpu(device: str) -> None:

@@ -187,6 +187,13 @@ class History:
     """The validation metric that early stopping watches."""
     samples: int | None = None
     """Of the validation split."""
+    epochs: int | None = None
+    """Epochs at most; None where that is not known."""
+
+    @property
+    def ended_best(self) -> bool:
+        """Whether the last epoch that the settings allow was the best."""
+        return self.epochs is not None and self.best_epoch == self.epochs
 
 
 @dataclass(frozen=True, kw_only=True)

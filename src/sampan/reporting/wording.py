@@ -18,6 +18,14 @@ _NAMES = {
 }
 
 
+def ended_best(epochs: int) -> str:
+    """What to think of a model whose last epoch was its best."""
+    return (
+        f"The last epoch, {count(epochs)}, was the best: trained longer it may get better; "
+        f"set epochs: {2 * epochs}"
+    )
+
+
 def visible(text: str) -> str:
     """
     The text with what HTML forbids or a browser obeys silently written out as `\\u202e`.

@@ -22,7 +22,8 @@ from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
 from sampan.steps import job
 from sampan.steps.samples import Samples
-from sampan.store.durable import patiently, with_checksum, write_bytes, write_json
+from sampan.store.documents import HistoryFile
+from sampan.store.durable import patiently, read_json, with_checksum, write_bytes, write_json
 from sampan.store.parquet import read_table
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
@@ -176,6 +177,7 @@ def _card(
         "dataset": samples.stage.dataset,
         "inputs": list(samples.settings.inputs),
         "settings": spec["settings"],
+        "length": read_json(samples.folder / "history.json", HistoryFile).get("length", {}),
         "split": spec["split"],
         "seed": samples.settings.seed,
         "counts": {role: int(np.sum(roles == role)) for role in ROLES},

@@ -19,6 +19,8 @@ from typing import Any
 
 from sampan.encoders import weights
 from sampan.encoders.graphs import read_graph
+from sampan.encoders.integrity import tensors_of
+from sampan.encoders.sentence import refuse_other_output
 from sampan.encoders.weights import GRAPHS, PICKLES, Kind
 from sampan.errors import ConfigError
 from sampan.steps.staging import beside, stage, used
@@ -136,6 +138,7 @@ def _download(name: str, revision: str | None, kind: Kind, made: Path) -> None:
         patterns.append(f"*{weights.WEIGHTS}")
     else:
         patterns += [f"{place}{graph}*" for place in ("", "onnx/") for graph in GRAPHS]
+        patterns.append(f"[0-9]*/*{weights.WEIGHTS}")  # of sentence-transformers' modules
     try:
         huggingface_hub.snapshot_download(
             name,
@@ -153,19 +156,38 @@ def _download(name: str, revision: str | None, kind: Kind, made: Path) -> None:
 
 
 def _look_at(folder: Path, files: Mapping[str, Path], kind: Kind) -> None:
-    """Refuse, before a long copy, what no encoder could load: a cut file, an unknown model."""
-    from safetensors import SafetensorError, safe_open
-
-    from sampan.encoders.towers import skeleton
+    """
+    Refuse, before a long copy, what no encoder could load: a cut file, an unknown model, parts that
+    do not fit each other.
+    """
+    from sampan.encoders.inputs import fit_faults
+    from sampan.encoders.skeletons import shape_faults, skeleton
+    from sampan.encoders.towers import kinds_of, reads_encoder_alone
 
     for file in files.values():
         if file.suffix == weights.WEIGHTS:
-            try:
-                with safe_open(file, "pt"):
-                    pass
-            except SafetensorError as fault:
-                raise ConfigError(f"{file}: is no whole safetensors file: {fault}") from fault
-    skeleton(folder)
+            tensors_of(file)
+    model = skeleton(folder)
+    faults = shape_faults(folder, model) if kind == "transformers" else []
+    kinds = kinds_of(model)
+    for each in kinds:
+        # of several towers, those without a processor or tokenizer are not to be used
+        if len(kinds) == 1 or each in _prepared(folder):
+            faults += fit_faults(folder, model, each)
+    if faults:
+        raise ConfigError(faults)
+    if (folder / weights.MODULES).is_file():
+        refuse_other_output(folder, "text", "sentence", model)
+    if reads_encoder_alone(model):
+        log.info("%s: of %s only the encoder is read", folder, model.config.model_type)
+
+
+def _prepared(folder: Path) -> set[str]:
+    """Kinds of modality for which a folder has a processor or a tokenizer."""
+    found = {"text"} if weights.has_tokenizer(folder) else set()
+    if any(folder.glob("*processor_config.json")):
+        found |= {"image", "audio"}
+    return found
 
 
 def _is_empty(to: Path) -> bool:
@@ -201,13 +223,17 @@ def entry(folder: Path, kind: Kind, path: Path) -> str:
         {"encoders": {re.sub("^[^a-z]+", "", name) or "model": settings}},
         sort_keys=False, allow_unicode=True, width=1000,
     )  # fmt: skip
-    others = [o for o in ("projection", "pooled", "cls", "mean") if o != settings["output"]]
     comment = f"# {len(files)} files, {total / 1e6:,.1f} MB\n"
+    if settings["output"] == "sentence":
+        return comment + text.rstrip("\n") + f"  # as {weights.MODULES} says\n"
+    others = [o for o in ("projection", "pooled", "cls", "mean") if o != settings["output"]]
     return comment + text.rstrip("\n") + f"  # or, where the model has it: {', '.join(others)}\n"
 
 
 def _output(folder: Path, kind: Kind) -> str:
     """The output that most will want: the space that towers share, else the mean."""
+    if (folder / weights.MODULES).is_file():
+        return "sentence"
     if kind == "onnx":
         outputs = {
             name
@@ -218,7 +244,8 @@ def _output(folder: Path, kind: Kind) -> str:
         if any(name.endswith("_embeds") for name in outputs):
             return "projection"
         return "mean" if "last_hidden_state" in outputs else "pooled"
-    from sampan.encoders.towers import kinds_of, skeleton
+    from sampan.encoders.skeletons import skeleton
+    from sampan.encoders.towers import kinds_of
 
     model = skeleton(folder)
     shared = any(hasattr(model, f"get_{modality}_features") for modality in kinds_of(model))

@@ -4,7 +4,6 @@ A folder of weights, copied whole or not at all: what an encoder reads of it, an
 
 import contextlib
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sampan.encoders import weights
+from sampan.encoders.integrity import refuse_altered, weight_files
 from sampan.encoders.weights import GRAPHS, PICKLES, Kind
 from sampan.errors import ConfigError, StorageError
 from sampan.steps.job import Progress, progress
@@ -30,15 +30,18 @@ def used(folder: Path, kind: Kind) -> dict[str, Path]:
     where = folder
     if kind == "onnx" and not any((folder / name).is_file() for name in GRAPHS):
         where = folder / "onnx" if (folder / "onnx").is_dir() else folder  # as on the hub
+    refuse_altered(folder)
     _refuse_pickles(folder, where, kind)
-    found = {file.name: file for file in weights.files_of(where, kind)}
+    found = {weights.name_in(where, file): file for file in weights.files_of(where, kind)}
     if where != folder:
         found = {name: file for name, file in found.items() if file.suffix not in weights.SETTINGS}
-        found |= {file.name: file for file in weights.files_of(folder, kind)}
+        found |= {weights.name_in(folder, file): file for file in weights.files_of(folder, kind)}
     if kind == "transformers":
-        wanted = _safetensors(folder)
+        wanted = weight_files(folder)
         found = {
-            n: file for n, file in found.items() if n in wanted or file.suffix != ".safetensors"
+            name: file
+            for name, file in found.items()
+            if file in wanted or file.suffix != weights.WEIGHTS or file.parent != folder
         }
     if "config.json" not in found:
         raise ConfigError(f"{folder}: no config.json in this folder")
@@ -53,7 +56,7 @@ def used(folder: Path, kind: Kind) -> dict[str, Path]:
 
 
 def _refuse_pickles(folder: Path, where: Path, kind: Kind) -> None:
-    files = weights.files_of(where, kind)
+    files = [file for file in weights.files_of(where, kind) if file.parent == where]
     if any(file.name in GRAPHS or file.suffix == weights.WEIGHTS for file in files):
         return
     names = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
@@ -79,29 +82,6 @@ def _refuse_pickles(folder: Path, where: Path, kind: Kind) -> None:
     )
 
 
-def _safetensors(folder: Path) -> set[str]:
-    """The files that transformers reads the weights from."""
-    if (folder / "model.safetensors").is_file():
-        return {"model.safetensors"}
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        raise ConfigError(
-            f"{folder}: neither model.safetensors nor model.safetensors.index.json in this folder"
-        )
-    try:
-        names = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as fault:
-        raise ConfigError(f"{index}: is no index of weights: {fault}") from fault
-    missing = sorted(
-        str(name)
-        for name in names
-        if Path(str(name)).name != name or not (folder / str(name)).is_file()
-    )
-    if missing:
-        raise ConfigError(f"{index}: names files that are not in this folder: {', '.join(missing)}")
-    return names
-
-
 def stage(files: Mapping[str, Path], to: Path, kind: Kind, *, move: bool) -> str:
     """
     Make the folder `to` of `files`, atomically and durably; returns its digest.
@@ -118,6 +98,7 @@ def stage(files: Mapping[str, Path], to: Path, kind: Kind, *, move: bool) -> str
         hashes = {}
         with storing(to), progress(f"stage {to.name}", total, "bytes") as shown:
             for name, file in files.items():
+                (made / name).parent.mkdir(exist_ok=True)
                 if move:
                     hashes[name] = weights.sha256_of(file)
                     os.replace(file, made / name)
@@ -129,7 +110,8 @@ def stage(files: Mapping[str, Path], to: Path, kind: Kind, *, move: bool) -> str
         if found != weights.digest_of(hashes):
             raise StorageError(f"{to}: what was written reads back otherwise; nothing was staged")
         with storing(to):
-            fsync_folder(made)
+            for folder in (*made.glob("*/"), made):
+                fsync_folder(folder)
             os.rename(made, to)
             fsync_folder(to.parent)
     return found

@@ -75,8 +75,9 @@ def train(
 def _rows_ahead(samples: Samples) -> int:
     """Rows of the batches that two feeds hold: training's waits while validation's runs."""
     from sampan.training.feed import AHEAD
+    from sampan.training.schedule import length_of
 
-    return 2 * (AHEAD + 1) * int(samples.settings.batch_size)
+    return 2 * (AHEAD + 1) * length_of(samples.settings, samples.rows).batch_size
 
 
 def _train(
@@ -124,6 +125,7 @@ def _train(
             "epochs": [asdict(epoch) for epoch in found.history],
             "best_epoch": found.best_epoch,
             "metric": found.metric,
+            "length": asdict(found.length),
         },
         outbox,
     )

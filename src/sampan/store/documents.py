@@ -283,6 +283,7 @@ class HistoryFile(TypedDict):
     epochs: list[EpochLine]
     best_epoch: int
     metric: str
+    length: NotRequired[dict[str, int]]
 
 
 class ModelHeader(TypedDict):

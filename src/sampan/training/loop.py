@@ -13,8 +13,12 @@ from sampan.training.features import Features
 from sampan.training.model import Model
 from sampan.training.reproducible import reproducible
 from sampan.training.run import Epoch, Run
+from sampan.training.schedule import Length
 from sampan.training.targets import ClassTargets, Targets
 from sampan.training.tasks import Regress, Trainable
+
+CHECKPOINT_SECONDS = 2
+"""Between checkpoints at the end of epochs: those of small data take less than one costs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class Trained:
     """From 1; the first with the lowest validation loss."""
     trace: NDArray[np.float64]
     """(step) training loss."""
+    length: Length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +64,9 @@ def train(
     Train from the newest checkpoint, or from the start, until early stopping or the last epoch.
 
     `features` has each of the settings' inputs; rows are positions in them and in the targets. A
-    checkpoint is written at the end of each epoch, every `checkpoint_steps` steps, and when `stop`,
-    which is asked before each step, says so. No samples, or a loss that is not finite: `DataError`.
+    checkpoint is written at the end of an epoch, where the last is some seconds old or it was the
+    last epoch, every `checkpoint_steps` steps, and when `stop`, which is asked before each step,
+    says so. No samples, or a loss that is not finite: `DataError`.
     """
     if not len(train_rows) or not len(validation_rows):
         raise DataError(
@@ -80,7 +86,12 @@ def train(
         )
         if saved:
             log(f"goes on after step {run.step:,} of {run.steps:,}")
-        started = time.monotonic()
+        else:
+            log(
+                f"{run.length.epochs:,} epochs at most, each of {run.batches:,} batches of up to "
+                f"{run.length.batch_size:,} samples: {run.steps:,} steps"
+            )
+        started = saved_at = time.monotonic()
         with run.feed() as feed:
             batches = iter(feed)
             while not run.finished:
@@ -88,17 +99,24 @@ def train(
                     checkpoints.save(run.checkpoint())
                     return Stopped(step=run.step, steps=run.steps)
                 line = run.advance(*next(batches))
-                if line or (checkpoint_steps and run.step % checkpoint_steps == 0):
+                is_due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS or run.finished
+                if (line and is_due) or (checkpoint_steps and run.step % checkpoint_steps == 0):
                     checkpoints.save(run.checkpoint())
+                    saved_at = time.monotonic()
                 if line:
                     log(_describe(line, run, time.monotonic() - started))
                     started = time.monotonic()
+        if run.best_epoch == run.length.epochs:
+            log(
+                f"the last epoch, {run.best_epoch:,}, was the best: trained longer it may get "
+                f"better; set epochs: {2 * run.best_epoch}"
+            )
         return _result(run, targets)
 
 
 def _describe(line: Epoch, run: Run, seconds: float) -> str:
     return (
-        f"epoch {line.epoch} of {run.settings.epochs}: train loss {line.train_loss:.4f}, "
+        f"epoch {line.epoch} of {run.length.epochs}: train loss {line.train_loss:.4f}, "
         f"validation loss {line.validation_loss:.4f}, "
         f"{run.task.metric} {line.validation_metric:.4f}, "
         f"learning rate {line.learning_rate:.2e}, {seconds:.1f} s"
@@ -122,4 +140,5 @@ def _result(run: Run, targets: Targets) -> Trained:
         history=tuple(run.history),
         best_epoch=run.best_epoch,
         trace=np.array(run.trace),
+        length=run.length,
     )

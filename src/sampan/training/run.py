@@ -15,7 +15,7 @@ from sampan.training.features import Features
 from sampan.training.feed import Feed
 from sampan.training.heads import AlignHead, Inputs
 from sampan.training.model import blank_network
-from sampan.training.schedule import learning_rate, optimiser
+from sampan.training.schedule import learning_rate, length_of, optimiser
 from sampan.training.standardise import learn_standardisation
 from sampan.training.targets import ClassTargets, Targets
 from sampan.training.tasks import Trainable, make_network, make_task
@@ -51,13 +51,14 @@ class Run:
         device: str,
         saved: Checkpoint | None,
     ) -> None:
-        self.settings, self.device = settings, device
+        self.length = length_of(settings, len(train_rows))
+        self.settings, self.device = self.length.of(settings), device
         self.features = {name: features[name] for name in settings.inputs}
         self.train_rows, self.validation_rows = train_rows, validation_rows
         self.task = make_task(settings, targets, train_rows)
         self.num_classes = len(targets.names) if isinstance(targets, ClassTargets) else 0
-        self.batches = sampling.num_batches(len(train_rows), settings.batch_size)
-        self.steps = self.batches * settings.epochs
+        self.batches = sampling.num_batches(len(train_rows), self.length.batch_size)
+        self.steps = self.batches * self.length.epochs
         self.trace: list[float] = []
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
@@ -84,7 +85,7 @@ class Run:
     def finished(self) -> bool:
         if not self.history:
             return False
-        patience = self.settings.stop_after_epochs
+        patience = self.length.stop_after_epochs
         return self.step == self.steps or len(self.history) - self.best_epoch >= patience
 
     def feed(self) -> Feed:
@@ -116,7 +117,7 @@ class Run:
 
     def _close(self, epoch: int) -> Epoch:
         loss, metric = self._validate()
-        sizes = sampling.batch_sizes(len(self.train_rows), self.settings.batch_size)
+        sizes = sampling.batch_sizes(len(self.train_rows), self.length.batch_size)
         line = Epoch(
             epoch=epoch + 1,
             steps=self.step,
@@ -135,7 +136,7 @@ class Run:
         """Means over all validation samples, in batches of a fixed, shuffled order."""
         total = np.zeros(2)
         rows = self.validation_rows
-        numbers = range(sampling.num_batches(len(rows), self.settings.batch_size))
+        numbers = range(sampling.num_batches(len(rows), self.length.batch_size))
         with self._feed(rows, numbers) as feed:
             for taken, inputs in feed:
                 found = self.task(self.network, inputs, taken, None)
@@ -149,9 +150,8 @@ class Run:
         return float(loss), float(metric)
 
     def _feed(self, rows: NDArray[np.int64], numbers: range) -> Feed:
-        settings = self.settings
         batches = sampling.batches(
-            rows, numbers, batch_size=settings.batch_size, seed=settings.seed
+            rows, numbers, batch_size=self.length.batch_size, seed=self.settings.seed
         )
         return Feed(self.features, batches, device=self.device)
 

@@ -50,6 +50,20 @@ def test_a_model_that_was_not_trained_has_no_curves() -> None:
     assert history_of({"epochs": [], "best_epoch": 0, "metric": ""}) is None
 
 
+@pytest.mark.parametrize(("most", "ended_best"), [(2, True), (3, False)])
+def test_whether_the_last_epoch_was_the_best_follows_from_the_runs_length(
+    most: int, ended_best: bool
+) -> None:
+    losses = {"train_loss": 1.0, "validation_loss": 1.0, "validation_metric": 0.5}
+    lines = [{"epoch": epoch, **losses} for epoch in (1, 2)]
+
+    found = history_of(
+        {"epochs": lines, "best_epoch": 2, "metric": "accuracy", "length": {"epochs": most}}
+    )
+
+    assert found is not None and found.ended_best is ended_best
+
+
 def test_a_confusion_matrix_has_true_classes_as_rows_in_their_natural_order(
     tmp_path: Path,
 ) -> None:

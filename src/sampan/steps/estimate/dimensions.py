@@ -72,7 +72,7 @@ def stated(settings: Mapping[str, Any], kind: str) -> tuple[int, str] | None:
         about = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    if not isinstance(about, dict):
+    if not isinstance(about, dict) or settings.get("output") == "sentence":
         return None
     tower = about.get({"image": "vision_config", "text": "text_config"}.get(kind, "audio_config"))
     names = [(about, "projection_dim"), (about, "projection_size")]

@@ -210,7 +210,7 @@ class Sizes:
                 return Size(parts=None, source="an encoder's dimensions are not known")
             width = model.hidden or 128
             weights = 4 * (sum(known) * (width + 2) + width * width * len(known))
-            checkpoints = min(CHECKPOINTS, model.epochs)
+            checkpoints = CHECKPOINTS if model.epochs == "auto" else min(CHECKPOINTS, model.epochs)
         row = KEY_BYTES + DIGEST_BYTES * len(model.modalities)
         files = (
             Files("model", 3, weights + row * work.rows),

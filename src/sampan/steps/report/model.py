@@ -122,6 +122,7 @@ def history_of(value: HistoryFile, samples: int | None = None) -> History | None
         metric_name=value["metric"],
         metric=columns["validation_metric"],
         samples=samples,
+        epochs=value.get("length", {}).get("epochs"),
     )
 
 
