@@ -30,6 +30,7 @@ include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/kinds.smk"
 include: "rules/doctor.smk"
+include: "rules/times.smk"
 include: "rules/watch.smk"
 
 
@@ -45,31 +46,36 @@ localrules:
 rule all:
     default_target: True
     input:
+        index_files(),
+        stage_files(PLAN.preprocessed.values()),
+        stage_files(PLAN.features.values()),
+        model_files(*MODEL_FILES),
         REPORT,
 
 
 rule scan:
     input:
         index_plans(PLAN.config.datasets),
+        [f"{RESULTS}/{PLAN.columns_file(dataset)}" for dataset in PLAN.config.datasets],
 
 
 rule index:
     input:
-        index_datasets(),
+        index_files(),
 
 
 rule preprocess:
     input:
         rules.index.input,
-        committed(PLAN.preprocessed.values()),
+        stage_files(PLAN.preprocessed.values()),
 
 
 rule features:
     input:
         rules.preprocess.input,
-        committed(PLAN.features.values()),
+        stage_files(PLAN.features.values()),
 
 
 rule models:
     input:
-        model_files("metrics.json"),
+        model_files(*MODEL_FILES),

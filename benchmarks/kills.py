@@ -145,7 +145,7 @@ def run_all(commands: Iterator[list[str]]) -> None:
 def index_commands(plan: Plan) -> Iterator[list[str]]:
     yield words(plan, "scan", plan.scan_spec("pictures"))
     yield words(plan, "index", plan.index_spec("pictures"), "--part", "0")
-    yield words(plan, "commit", plan.scan_spec("pictures"))
+    yield words(plan, "commit", plan.commit_index_spec("pictures"))
 
 
 def steps(plan: Plan, threads: int) -> Iterator[Step]:

@@ -26,7 +26,15 @@ def plan_of(values):
 
 PLAN = plan_of(config)
 RESULTS = PLAN.config.results.rstrip("/")
-REPORT = f"{RESULTS}/report.html"
+MODEL_FILES = (
+    "model.safetensors",
+    "samples.parquet",
+    "history.json",
+    "metrics.json",
+    "predictions.parquet",
+    "model.json",
+)
+REPORT = f"{RESULTS}/{PLAN.page}"
 
 
 wildcard_constraints:
@@ -93,8 +101,32 @@ def index_datasets():
     ]
 
 
-def model_files(name):
-    return [f"{RESULTS}/{stage.folder}/{name}" for stage in PLAN.models.values()]
+def model_files(*names):
+    folders = [f"{RESULTS}/{stage.folder}" for stage in PLAN.models.values()]
+    return [f"{folder}/{name}" for folder in folders for name in names]
+
+
+# What the targets ask for: every file that decides a result, so that whatever is missing is made.
+
+
+def index_files():
+    """All that says which samples there are, and with which settings that was found."""
+    found = index_plans(PLAN.config.datasets) + index_datasets()
+    for dataset, settings in PLAN.config.datasets.items():
+        markers = PLAN.columns_file(dataset), PLAN.split_file(dataset)
+        found += [f"{RESULTS}/{name}" for name in markers]
+        found += expand(
+            "{results}/{dataset}/index/receipts/{name}/part-{part}.json",
+            results=RESULTS,
+            dataset=dataset,
+            name=[*settings.modalities, "columns"],
+            part=PLAN.parts(dataset),
+        )
+    return found
+
+
+def stage_files(stages):
+    return committed(stages) + [path for stage in stages for path in receipts(stage)]
 
 
 # index.smk
@@ -122,6 +154,13 @@ def index_plan(dataset):
     return file
 
 
+def commit_index_spec(dataset):
+    def spec(wildcards):
+        return as_json(PLAN.commit_index_spec(dataset))
+
+    return spec
+
+
 def index_mem_mb(wildcards, attempt):
     return 2048 * attempt
 
@@ -134,6 +173,15 @@ def index_spec(dataset):
 
 
 # preprocess.smk
+
+
+def cells_receipt(wildcards):
+    """Which cells the partition has; and the files they lead to, where we make those."""
+    return [
+        f"{RESULTS}/{wildcards.dataset}/index/receipts/{wildcards.modality}/"
+        f"part-{wildcards.part}.json",
+        *ancient(made_here(wildcards.dataset)),
+    ]
 
 
 def preprocess_spec(wildcards):
@@ -165,10 +213,7 @@ def upstream_receipt(wildcards):
     extracted(wildcards)
     stage = PLAN.preprocessed.get((wildcards.dataset, wildcards.modality))
     if stage is None:  # store: false
-        return (
-            f"{RESULTS}/{wildcards.dataset}/index/receipts/{wildcards.modality}/"
-            f"part-{wildcards.part}.json"
-        )
+        return cells_receipt(wildcards)
     return f"{RESULTS}/{stage.folder}/receipts/part-{wildcards.part}.json"
 
 

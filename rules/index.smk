@@ -3,11 +3,13 @@ Find where each partition starts in the sources, list its samples, and commit th
 
 out  results/{dataset}/index/plan/part-{part}.json                    where a partition starts; of
                                                                       many, parts-{first}-{last}.json
-     results/{dataset}/index/columns@{digest}.json                    which columns it is to hold
+     results/{dataset}/index/columns@{digest}.json                    of which settings it is made
      results/{dataset}/index/part-{part}.parquet                      key, cells, label, group, split
      results/{dataset}/index/receipts/{modality}/part-{part}.json     one for each modality's cells
-     results/{dataset}/index/dataset.json
+     results/{dataset}/index/dataset.json, split@{digest}.json        the same of what is committed
 
+Where a partition starts triggers nothing by its time: the scan takes away the receipts of those
+that are to be listed anew. A marker of other settings is taken away by whoever makes it anew.
 Written out for each dataset, since the number of partitions and modalities is the config's.
 """
 
@@ -17,7 +19,7 @@ for dataset in PLAN.config.datasets:
         name:
             f"scan_{dataset}"
         input:
-            made_here(dataset),
+            ancient(made_here(dataset)),
         output:
             index_plans([dataset]),
             f"{RESULTS}/{PLAN.columns_file(dataset)}",
@@ -43,7 +45,7 @@ for dataset in PLAN.config.datasets:
         name:
             f"index_{dataset}"
         input:
-            index_plan(dataset),
+            ancient(index_plan(dataset)),
             f"{RESULTS}/{PLAN.columns_file(dataset)}",
         output:
             f"{RESULTS}/{dataset}/index/part-{{part}}.parquet",
@@ -82,6 +84,7 @@ for dataset in PLAN.config.datasets:
             ),
         output:
             f"{RESULTS}/{dataset}/index/dataset.json",
+            f"{RESULTS}/{PLAN.split_file(dataset)}",
         log:
             f"{RESULTS}/logs/{dataset}/index/commit.log",
         benchmark:
@@ -90,7 +93,7 @@ for dataset in PLAN.config.datasets:
         conda:
             "../envs/sampan.yaml"
         params:
-            spec=scan_spec(dataset),
+            spec=commit_index_spec(dataset),
             results=results_folder,
         shell:
             r"""

@@ -12,7 +12,7 @@ out  results/{dataset}/preprocess/{modality}@{digest}/
 
 rule preprocess_part:
     input:
-        f"{RESULTS}/{{dataset}}/index/receipts/{{modality}}/part-{{part}}.json",
+        cells_receipt,
     output:
         receipt=f"{RESULTS}/{{dataset}}/preprocess/{{modality}}@{{digest}}/receipts/part-{{part}}.json",
     log:

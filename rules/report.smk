@@ -2,7 +2,8 @@
 Write the page that people would rather look at than logs.
 
 in   every dataset.json, metrics.json and model.json
-out  results/report.html
+out  results/reports/{digest}.html   the page of this config
+     results/report.html             the page that was made last
 """
 
 

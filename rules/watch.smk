@@ -72,13 +72,16 @@ def asked_of_slurm(resources):
 
 onstart:
     begin_watch()
+    note_times()
 
 
 onsuccess:
+    give_back_times()
     print(f"\nDone. Look at the report: {REPORT}" if exists(REPORT) else "\nDone.")
 
 
 onerror:
+    give_back_times()
     print(
         "\nNot done. Each job's log lies in",
         f"{RESULTS}/logs; what is finished is kept.",

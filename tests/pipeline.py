@@ -80,6 +80,13 @@ def results_of(config: Mapping[str, Any]) -> Path:
     return Path(config["results"])
 
 
+def page_of(config: Mapping[str, Any]) -> Path:
+    """Where the page of a config lies; its folder is made."""
+    page = results_of(config) / Plan.parse(config).page
+    page.parent.mkdir(parents=True, exist_ok=True)
+    return page
+
+
 def folder_of(config: Mapping[str, Any], name: str, dataset: str = "texts") -> Path:
     """The folder of the variant that a config makes of a modality or of "modality.encoder"."""
     plan = Plan.parse(config)
@@ -106,7 +113,7 @@ def commands(
             for part in parts:
                 spec = _common(plan, plan.index_spec(dataset))
                 yield ["index", *spec, "--part", str(part)]
-            yield ["commit", *_common(plan, plan.scan_spec(dataset))]
+            yield ["commit", *_common(plan, plan.commit_index_spec(dataset))]
     for step, stages in (("preprocess", plan.preprocessed), ("extract", plan.features)):
         if step not in steps:
             continue

@@ -197,6 +197,7 @@ def test_settings_of_jobs_travel_as_json_unchanged():
     specs = [
         plan.scan_spec("d"),
         plan.index_spec("d"),
+        plan.commit_index_spec("d"),
         plan.preprocess_spec("d", "image"),
         plan.extract_spec("d", "image.hog"),
         *(plan.commit_spec(stage) for stage in plan.features.values()),

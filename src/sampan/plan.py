@@ -181,13 +181,45 @@ class Plan:
 
     def columns_file(self, dataset: str) -> str:
         """
-        Says which source columns the index holds, in its name; relative to the results folder.
+        There while the index is that of these columns, sources and partitions, whose digest its
+        name bears; relative to the results folder.
 
-        The index is made again where the config asks for other columns.
+        Whoever makes the index with others removes it, so that it is made again when it is asked
+        for again.
         """
+        return f"{dataset}/index/columns@{digest_of(self._index_identity(dataset))[:8]}.json"
+
+    def split_file(self, dataset: str) -> str:
+        """The same of `index/dataset.json`, which says the dataset's split too."""
+        wanted = [self._index_identity(dataset), _changed(self.config.datasets[dataset].split)]
+        return f"{dataset}/index/split@{digest_of(wanted)[:8]}.json"
+
+    def _index_identity(self, dataset: str) -> dict[str, Any]:
+        """What of a config decides the index, but for the sources' content."""
         settings = self.config.datasets[dataset]
-        wanted = [settings.columns, {name: e.column for name, e in settings.modalities.items()}]
-        return f"{dataset}/index/columns@{digest_of(wanted)[:8]}.json"
+        sources = [
+            [entry.kind, entry.version, _changed(plugins.make("sources", entry.settings, dataset))]
+            for entry in settings.source
+        ]
+        return {
+            "sources": sources,
+            "capacity": settings.capacity,
+            "rows_per_job": settings.rows_per_job,
+            "on_duplicate": settings.on_duplicate,
+            "columns": settings.columns,
+            "modalities": {name: entry.column for name, entry in settings.modalities.items()},
+        }
+
+    @cached_property
+    def page(self) -> str:
+        """
+        The page of this config, relative to the results folder: two configs have two.
+
+        Where the results lie and what they may take at most is no part of its name.
+        """
+        config = self.config.model_dump(mode="json", exclude={"results", "quota"})
+        made = [stage.digest for stage in self.stages()]
+        return f"reports/{digest_of([config, made])[:8]}.html"
 
     def plan_files(self, dataset: str) -> list[str]:
         """The scan's file of each partition; those of neighbours may be one."""
@@ -207,7 +239,6 @@ class Plan:
             "on_duplicate": settings.on_duplicate,
             "columns": settings.columns,
             "modalities": {name: entry.column for name, entry in settings.modalities.items()},
-            "split": _settings(settings.split),
             "columns_file": self.columns_file(dataset),
         }
 
@@ -215,6 +246,12 @@ class Plan:
         spec = self.scan_spec(dataset)
         wanted = ("dataset", "capacity", "rows_per_job", "columns", "modalities")
         return {key: spec[key] for key in wanted}
+
+    def commit_index_spec(self, dataset: str) -> dict[str, Any]:
+        return self.index_spec(dataset) | {
+            "split": _settings(self.config.datasets[dataset].split),
+            "split_file": self.split_file(dataset),
+        }
 
     def preprocess_spec(self, dataset: str, modality: str) -> dict[str, Any]:
         settings = self.config.datasets[dataset]

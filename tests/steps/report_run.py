@@ -77,7 +77,7 @@ def make(config: dict[str, Any]) -> None:
     parts = plan.parts("squares")
     for part in parts:
         _verb("index", plan.index_spec("squares"), results, "--part", part)
-    _verb("commit", plan.scan_spec("squares"), results)
+    _verb("commit", plan.commit_index_spec("squares"), results)
     for stage in (*plan.preprocessed.values(), *plan.features.values()):
         is_feature = stage.kind == "features"
         make_spec = plan.extract_spec if is_feature else plan.preprocess_spec

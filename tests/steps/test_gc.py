@@ -99,6 +99,17 @@ def test_without_a_terminal_nothing_is_removed_unless_yes_is_said(config, old, u
     assert variants(config) == before
 
 
+def test_pages_of_other_configs_are_removed(config, old, used, capsys):
+    pages = [pipeline.page_of(one) for one in (config, old)]
+    for page in pages:
+        page.write_text("page")
+
+    assert main(["gc", used, "--yes"]) == 0
+
+    assert [page.exists() for page in pages] == [True, False]
+    assert "and 1 pages" in capsys.readouterr().out
+
+
 def test_models_that_no_config_reaches_are_removed(config, used):
     model = pipeline.results_of(config) / "models/words@01234567"
     model.mkdir(parents=True)

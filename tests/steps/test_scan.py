@@ -17,7 +17,7 @@ from sampan.compute import Grant
 from sampan.errors import DataError, StorageError
 from sampan.plan import Plan
 from sampan.steps.scan import scan
-from sampan.store.durable import read_json
+from sampan.store.durable import read_json, write_json
 from sampan.store.identity import keys_digest
 from sampan.store.index import IndexFolder
 
@@ -171,19 +171,70 @@ def test_a_source_that_is_to_be_read_otherwise_changes_the_plans_of_its_rows(tmp
     assert [new == old for new, old in zip(after, before, strict=True)] == [False, True, True, True]
 
 
-def test_the_columns_that_the_index_is_to_hold_name_a_file(tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": "caption"},
+        {"group": "caption"},
+        {"capacity": 512},
+        {"rows_per_job": 128},
+        {"on_duplicate": "trust"},
+        {"source.0.version": 1},
+        {"source.0.where": {"id": "s1"}},
+        {"modalities.caption.column": "image"},
+    ],
+    ids=str,
+)
+def test_settings_that_decide_the_index_name_a_file(changes):
+    default = {"on_duplicate": "error", "source.0.version": 0, "split": {"test": 0.3}}
+
+    files = {
+        Plan.parse(
+            small({f"datasets.d.{name}": value for name, value in given.items()})
+        ).columns_file("d")
+        for given in ({}, default, changes)
+    }
+
+    assert len(files) == 2
+
+
+def test_only_the_settings_that_were_scanned_last_have_a_file(tmp_path):
     table = csv_table(tmp_path / "t.csv", range(10))
     plain, other = spec_of(table), spec_of(table, label="caption")
     scanned(tmp_path, plain)
     scanned(tmp_path, other)
 
-    assert plain["columns_file"] != other["columns_file"]
-    assert (
-        plain["columns_file"] == spec_of(table, capacity=1024, split={"test": 0.5})["columns_file"]
-    )
-    assert read_json(tmp_path / "results" / other["columns_file"])["columns"] == {
-        "label": "caption"
-    }
+    (there,) = (tmp_path / "results/d/index").glob("columns@*")
+
+    assert there == tmp_path / "results" / other["columns_file"]
+    assert read_json(there)["columns"] == {"label": "caption"}
+
+
+def test_a_partition_whose_plan_changed_loses_its_receipt_and_no_other_does(tmp_path):
+    spec = spec_of(csv_table(tmp_path / "t.csv", range(100)))
+    scanned(tmp_path, spec)
+    folder = IndexFolder(tmp_path / "results/d/index")
+    for part in range(2):
+        write_json(folder.receipt("columns", part), {})
+        write_json(folder.receipt("image", part), {})
+    csv_table(tmp_path / "t.csv", range(101))
+
+    scanned(tmp_path, spec)
+
+    assert [folder.receipt("columns", part).exists() for part in range(2)] == [True, False]
+    assert folder.receipt("image", 1).exists()
+
+
+def test_what_was_listed_for_more_partitions_or_other_modalities_goes(tmp_path):
+    table = csv_table(tmp_path / "t.csv", range(10))
+    scanned(tmp_path, spec_of(table))
+    folder = IndexFolder(tmp_path / "results/d/index")
+    for path in (folder.receipt("columns", 3), folder.receipt("sound", 0), folder.part(3)):
+        write_json(path, {})
+
+    scanned(tmp_path, spec_of(table, capacity=64))
+
+    assert [path.name for path in folder.path.rglob("part-*")] == ["part-00000.json"]
 
 
 # Keys ---------------------------------------------------------------------------------------------

@@ -6,10 +6,13 @@ The receipts are those of all partitions; tens of thousands would not fit on a c
 """
 
 import argparse
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sampan.errors import DataError, StorageError
+from sampan.plan import Stage
 from sampan.steps import job
 from sampan.store.committed import commit
 from sampan.store.durable import read_json, write_json
@@ -31,26 +34,18 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
     """Commit a variant of a stage, unless more of its samples are invalid than `max_invalid`."""
     stage, variant = job.stage_of(spec["stage"]), job.variant_of(results, spec["stage"])
     receipts = [variant.receipt(part) for part in job.partitions(spec)]
-    above = f"{stage.name.partition('.')[0]} is not valid"
-    rows = invalid = 0
-    reasons: set[str] = set()
+    rows = 0
+    reasons: Counter[str] = Counter()
     for path in receipts:
         receipt = read_json(path)
         if receipt["settings"] != stage.digest:
             raise StorageError(
                 f"{path}: made with other settings; run: sampan forget {stage.variant}"
             )
-        own = {reason: n for reason, n in receipt["reasons"].items() if reason != above}
         rows += receipt["rows"]
-        invalid += sum(own.values())
-        reasons |= set(own)
-    if invalid > spec["max_invalid"] * rows:
-        raise DataError(
-            f"{stage.dataset}: {stage.variant}: {invalid:,} of {rows:,} samples are invalid "
-            f"({', '.join(sorted(reasons)[:5])}); max_invalid: {spec['max_invalid']:g} allows "
-            f"{int(spec['max_invalid'] * rows):,}; raise it, or mend the data and run: "
-            f"sampan forget {stage.variant}"
-        )
+        reasons.update(receipt["reasons"])
+    if fault := too_many_invalid(stage, rows, reasons, spec["max_invalid"]):
+        raise DataError(fault)
     header = {"stage": spec["stage"], "made_with": spec["made_with"]}
     about = commit(variant, receipts, header)
     job.log.info(
@@ -59,9 +54,27 @@ def commit_stage(spec: dict[str, Any], results: Path) -> None:
     )  # fmt: skip
 
 
+def too_many_invalid(
+    stage: Stage, rows: int, reasons: Mapping[str, int], max_invalid: float
+) -> str | None:
+    """Why a stage cannot serve, if more of its samples are invalid than that fraction."""
+    above = f"{stage.name.partition('.')[0]} is not valid"
+    own = {reason: samples for reason, samples in reasons.items() if reason != above}
+    invalid = sum(own.values())
+    if invalid <= max_invalid * rows:
+        return None
+    return (
+        f"{stage.dataset}: {stage.variant}: {invalid:,} of {rows:,} samples are invalid "
+        f"({', '.join(sorted(own)[:5])}); max_invalid: {max_invalid:g} allows "
+        f"{int(max_invalid * rows):,}; raise it, or mend the data and run: "
+        f"sampan forget {stage.variant}"
+    )
+
+
 def commit_index(spec: dict[str, Any], results: Path) -> None:
     """List the index's partitions, with the digests of their keys, labels, groups and splits."""
     folder = IndexFolder(results / spec["dataset"] / "index")
+    folder.forget_settings("split")
     parts = [read_json(folder.receipt("columns", part)) for part in job.partitions(spec)]
     write_json(
         folder.dataset,
@@ -77,3 +90,4 @@ def commit_index(spec: dict[str, Any], results: Path) -> None:
             "parts": parts,
         },
     )
+    write_json(results / spec["split_file"], {"split": spec["split"]})

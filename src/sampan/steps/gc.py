@@ -1,5 +1,6 @@
 """
-Remove the variants that none of the given configs reaches, after saying how much and asking.
+Remove the variants and pages that none of the given configs reaches, after saying how much and
+asking.
 
 Give every config that people use on this results folder: what none of them makes is removed.
 """
@@ -23,18 +24,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     plans = [Plan(load(path)) for path in args.configs]
     found = [(entry, size_of(entry.variant.path)) for entry in unreached(plans)]
-    if not found:
-        print("nothing to remove: every variant is reached by a config")
+    pages = [(page, page.stat().st_size) for page in unreached_pages(plans)]
+    if not found and not pages:
+        print("nothing to remove: every variant and page is reached by a config")
         return
-    for entry, size in found:
-        print(f"{megabytes(size):>10}  {entry.variant.path}")
-    total = megabytes(sum(size for _, size in found))
-    if not args.yes and not _agreed(f"Remove these {len(found)} variants, {total}? [y/N] "):
+    for path, size in (*((entry.variant.path, size) for entry, size in found), *pages):
+        print(f"{megabytes(size):>10}  {path}")
+    total = megabytes(sum(size for _, size in (*found, *pages)))
+    what = f"{len(found)} variants" + (f" and {len(pages)} pages" if pages else "")
+    if not args.yes and not _agreed(f"Remove these {what}, {total}? [y/N] "):
         print("nothing was removed")
         return
     for entry, _ in found:
         remove(entry.variant)
-    print(f"removed {len(found)} variants, {total}")
+    for page, _ in pages:
+        page.unlink(missing_ok=True)
+    print(f"removed {what}, {total}")
 
 
 def unreached(plans: list[Plan]) -> list[Entry]:
@@ -47,6 +52,17 @@ def unreached(plans: list[Plan]) -> list[Entry]:
         for entry in folder
     ]
     return [entry for entry in there if entry.variant.path.resolve() not in reached]
+
+
+def unreached_pages(plans: list[Plan]) -> list[Path]:
+    """Pages in the configs' results folders that are none of theirs."""
+    reached = {(plan.results / plan.page).resolve() for plan in plans}
+    there = [
+        page
+        for folder in dict.fromkeys((plan.results / plan.page).parent.resolve() for plan in plans)
+        for page in sorted(folder.glob("*.html"))
+    ]
+    return [page for page in there if page not in reached]
 
 
 def _agreed(question: str) -> bool:

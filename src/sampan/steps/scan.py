@@ -19,6 +19,7 @@ import numpy as np
 
 from sampan.compute import Grant
 from sampan.errors import DataError
+from sampan.plan import digest_of
 from sampan.steps import job
 from sampan.steps.duplicates import duplicates
 from sampan.steps.row_hashes import RowHashes
@@ -79,6 +80,7 @@ def scan(
         if not renumber:
             _check_unmoved(spec, folder, hashes, results)
         refused = _refused(spec, files, hashes, temporary)
+        folder.forget_settings("columns")
         _write(spec, folder, files, hashes, refused)
         columns = {"columns": spec["columns"], "modalities": spec["modalities"]}
         write_json(results / spec["columns_file"], columns)
@@ -180,8 +182,14 @@ def _write(
     hashes: RowHashes,
     refused: Refused,
 ) -> None:
-    """A plan for each partition, then the state: a scan that was killed in between is no state."""
+    """
+    A plan for each partition, then the state: a scan that was killed in between is no state.
+
+    A partition whose plan is another than the last scan's loses its receipt, and so is listed anew.
+    """
     rows, size = hashes.rows, spec["rows_per_job"]
+    before = read_json(folder.state).get("listed", {}) if folder.state.exists() else {}
+    digests: dict[str, str] = {}
     partitions = job.partitions(spec)
     starts = list(accumulate((found.rows for found in files), initial=0))
     parts = []
@@ -201,8 +209,13 @@ def _write(
             }
             if first < stop:
                 parts.append({"first": first, "stop": stop, "keys": keys})
+        for name, plan in plans.items():
+            digests[name] = digest_of([plan, spec["columns"], spec["modalities"]])[:32]
+            if digests[name] != before.get(name):
+                folder.receipt("columns", int(name)).unlink(missing_ok=True)
         write_json(path, plans)
-    write_json(folder.state, {"rows": rows, "parts": parts})
+    folder.keep_only(len(partitions), spec["modalities"])
+    write_json(folder.state, {"rows": rows, "parts": parts, "listed": digests})
     job.log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",
         spec["dataset"], f"{rows:,}", len(files), len(parts), len(partitions),

@@ -1,7 +1,7 @@
 """The index of a dataset: one Parquet file a partition, in row order."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sampan.errors import StorageError
 from sampan.plan import plan_file
-from sampan.store.durable import read_json
+from sampan.store.durable import read_json, storing
 
 ROWS_PER_GROUP = 8192
 
@@ -37,6 +37,26 @@ class IndexFolder:
     @property
     def dataset(self) -> Path:
         return self.path / "dataset.json"
+
+    def forget_settings(self, name: str) -> None:
+        """Nothing says any longer with which settings this was made, until that is said anew."""
+        with storing(self.path):
+            for path in self.path.glob(f"{name}@*.json"):
+                path.unlink(missing_ok=True)
+
+    def keep_only(self, partitions: int, modalities: Iterable[str]) -> None:
+        """Remove what was listed for more partitions, other modalities, or planned otherwise."""
+        plans = {self.plan(part, partitions) for part in range(partitions)}
+        names = {"columns", *modalities}
+        with storing(self.path):
+            for path in self.path.glob("plan/*.json"):
+                if path not in plans:
+                    path.unlink(missing_ok=True)
+            for path in (*self.path.glob("receipts/*/part-*.json"), *self.path.glob("part-*")):
+                number = path.stem.removeprefix("part-")
+                is_listed = path.parent == self.path or path.parent.name in names
+                if number.isdigit() and not (is_listed and int(number) < partitions):
+                    path.unlink(missing_ok=True)
 
     @property
     def state(self) -> Path:

@@ -210,6 +210,7 @@ def test_a_model_is_done_once_it_is_evaluated_and_waits_where_its_features_are_n
     model = {"dataset": "texts", "task": "classify", "inputs": ["text.ngrams"], "epochs": 2}
     config["models"] = {"words": model}
     config["datasets"]["texts"]["split"] = {"validation": 0.2, "test": 0.2}
+    pipeline.run(config, ["index"])
     folder = running.model_folder(config, "words")
 
     before = looked(config)["models words"]
@@ -245,7 +246,7 @@ def test_a_model_of_what_is_not_stored_waits_for_its_features_alone(tmp_path):
 
 def test_the_report_is_done_once_all_else_is(tmp_path, capsys):
     config = pipeline.finished_texts(tmp_path)
-    (pipeline.results_of(config) / "report.html").write_text("page")
+    (pipeline.page_of(config)).write_text("page")
 
     done = shown(config, capsys)
     (pipeline.folder_of(config, "text") / "receipts/part-00001.json").unlink()
@@ -356,7 +357,7 @@ def finished_at(monkeypatch):
 
 def test_watch_looks_again_until_all_is_done(tmp_path, capsys, finished_at):
     config = pipeline.finished_texts(tmp_path)
-    report = pipeline.results_of(config) / "report.html"
+    report = pipeline.page_of(config)
     pauses = []
     finished_at(pauses.append, lambda seconds: report.write_text("page"))
 
@@ -369,7 +370,7 @@ def test_watch_looks_again_until_all_is_done(tmp_path, capsys, finished_at):
 
 def test_watch_for_programs_is_one_line_a_look(tmp_path, capsys, finished_at):
     config = pipeline.finished_texts(tmp_path)
-    report = pipeline.results_of(config) / "report.html"
+    report = pipeline.page_of(config)
     finished_at(lambda seconds: report.write_text("page"))
 
     lines = shown(config, capsys, "--watch", "3", "--json").splitlines()
@@ -388,7 +389,7 @@ def test_watch_ends_well_at_ctrl_c(tmp_path, capsys, finished_at):
 
 def test_watch_outlives_storage_that_is_in_trouble(tmp_path, finished_at, capsys):
     config = pipeline.finished_texts(tmp_path)
-    report = pipeline.results_of(config) / "report.html"
+    report = pipeline.page_of(config)
     state = pipeline.results_of(config) / "texts/index/scan.json"
     whole = state.read_bytes()
     state.write_bytes(b"{")
@@ -423,7 +424,7 @@ def test_on_a_terminal_watch_redraws_in_place(tmp_path):
         while (data := terminal.read(4096)) and seen.count(b"\x1b[J") < 5:
             seen += data
             if seen.count(b"\x1b[J") >= 2:
-                (pipeline.results_of(config) / "report.html").write_text("page")
+                (pipeline.page_of(config)).write_text("page")
 
     assert child.wait() == 0
     looks = seen.split(b"\x1b[H")[1:]

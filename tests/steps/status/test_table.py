@@ -23,7 +23,9 @@ def stage(*jobs, **more):
 
 
 def status(*stages, runs=()):
-    return Status(results=Path("results"), moment=Moment(now=9e5, runs=runs), stages=stages)
+    page = Path("results/reports/5c34d8b6.html")
+    moment = Moment(now=9e5, runs=runs)
+    return Status(results=Path("results"), page=page, moment=moment, stages=stages)
 
 
 def snakemake(age_seconds=1.0, job=""):
@@ -97,7 +99,9 @@ def test_the_first_line_says_whether_snakemake_is_at_work(runs, said):
 def test_the_first_line_says_when_everything_is_done():
     first = lines_of(status(INDEX, runs=(snakemake(300.0),)))[0]
 
-    assert first == ("results, by config.yaml: everything is done; look at results/report.html")
+    assert first == (
+        "results, by config.yaml: everything is done; look at results/reports/5c34d8b6.html"
+    )
 
 
 def test_a_failed_jobs_last_lines_are_shown_with_the_path_of_its_log():

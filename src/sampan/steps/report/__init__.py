@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from sampan import __version__
+from sampan.errors import DataError
 from sampan.plan import Plan
 from sampan.reporting.data import DatasetReport, ModelReport, Provenance, ReportData
 from sampan.reporting.page import render
 from sampan.reporting.wording import count, listed
 from sampan.steps import job
+from sampan.steps.commit import too_many_invalid
 from sampan.steps.examples import Examples
 from sampan.steps.report.dataset import dataset_report
 from sampan.steps.report.jobs import jobs_of
 from sampan.steps.report.model import model_report
 from sampan.store.durable import read_json, write_bytes
 
+LAST = "report.html"
+"""The page that was made last, of whichever config, in the results folder."""
 PACKAGES = ("numpy", "zarr", "dask", "snakemake")
 """Named on the page whether a model was trained or not."""
 
@@ -33,7 +37,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    check_invalid(Plan.parse(args.spec["config"]), args.results)
     report(args.spec, args.results, args.out)
+    if args.out.resolve().parent != args.results.resolve():
+        write_bytes(args.results / LAST, args.out.read_bytes())
+
+
+def check_invalid(plan: Plan, results: Path) -> None:
+    """`DataError` where a stage was committed with a `max_invalid` that is too much by now."""
+    faults = []
+    for stage in (*plan.preprocessed.values(), *plan.features.values()):
+        about = read_json(results / stage.folder / "dataset.json")
+        max_invalid = plan.commit_spec(stage)["max_invalid"]
+        faults.append(too_many_invalid(stage, about["rows"], about["reasons"], max_invalid))
+    if found := list(filter(None, faults)):
+        raise DataError(found)
 
 
 def report(spec: dict[str, Any], results: Path, out: Path) -> None:

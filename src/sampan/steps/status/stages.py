@@ -62,6 +62,7 @@ class StageStatus:
 @dataclass(frozen=True, kw_only=True)
 class Status:
     results: Path
+    page: Path
     moment: Moment
     stages: tuple[StageStatus, ...]
 
@@ -124,7 +125,12 @@ class Watch:
         stages = list(self._stages(moment))
         is_done = all(stage.done == stage.jobs for stage in stages)
         stages.append(self._report(is_done, moment))
-        return Status(results=self.results, moment=moment, stages=tuple(stages))
+        return Status(
+            results=self.results,
+            page=self.results / self.plan.page,
+            moment=moment,
+            stages=tuple(stages),
+        )
 
     def _stages(self, moment: Moment) -> Iterator[StageStatus]:
         rows = {name: self._rows(name) for name in self.plan.config.datasets}
@@ -149,14 +155,16 @@ class Watch:
         parts = self._parts(dataset)
         plans, above = listing(folder / "plan"), listing(folder)
         columns = self.results / self.plan.columns_file(dataset)
-        scanned = columns.name in above and all(f"{part}.json" in plans for part in parts)
+        scanned = columns.name in above and plans.keys() >= {
+            Path(path).name for path in self.plan.plan_files(dataset)
+        }
         listings = {
             name: listing(folder / "receipts" / name)
             for name in (*self.plan.config.datasets[dataset].modalities, "columns")
         }
         there = [part for part in parts if all(f"{part}.json" in of for of in listings.values())]
         counted = self._indexes[dataset].look(listings["columns"], there)
-        is_committed = self._indexes[dataset].is_committed and len(counted) == len(parts)
+        is_committed = self._is_committed(dataset) and len(counted) == len(parts)
         to_do = _without(parts, counted) + ([] if is_committed else ["commit"])
         jobs = self._judged([] if scanned else ["scan"], f"{dataset}/scan", moment)
         jobs += self._judged(to_do, f"{dataset}/index", moment)
@@ -240,12 +248,17 @@ class Watch:
         inputs = self.plan.config.models[name].inputs
         above = [self.plan.features[stage.dataset, feature] for feature in inputs]
         above += self.plan.contents(name).values()
-        return self._indexes[stage.dataset].is_committed and all(
+        return self._is_committed(stage.dataset) and all(
             self._seen[one].receipts.is_committed for one in above
         )
 
+    def _is_committed(self, dataset: str) -> bool:
+        """Whether an index is, with the settings of this config."""
+        of_this_config = (self.results / self.plan.split_file(dataset)).exists()
+        return of_this_config and self._indexes[dataset].is_committed
+
     def _report(self, is_all_done: bool, moment: Moment) -> StageStatus:
-        is_done = is_all_done and (self.results / "report.html").exists()
+        is_done = is_all_done and (self.results / self.plan.page).exists()
         jobs = self._judged([] if is_done else ["report"], "report", moment)
         return StageStatus(dataset="", kind="report", name="", jobs=1, open=tuple(jobs))
 

@@ -57,7 +57,7 @@ def headline(status: Status, config: str) -> str:
     """Whether Snakemake is at work, and what to do if it is not."""
     where = f"{status.results}, by {config}: "
     if status.is_done:
-        return f"{where}everything is done; look at {status.results}/report.html"
+        return f"{where}everything is done; look at {status.page}"
     if run := status.moment.run:
         job = f", Slurm job {run.job}," if run.job else ""
         return f"{where}Snakemake is at work on {run.host}{job} since {_date(run.since)}"
