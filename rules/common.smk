@@ -1,14 +1,14 @@
 """
 The plan of this config, and what the rules ask of it.
 
-Only config, plugins and plan are imported: this file is read again in every job.
+Only config, plugins, plan and what is as light are imported: this file is read again in every job.
 """
 
-import json
 import signal
 
-from sampan.errors import ConfigError
+from sampan.errors import ConfigError, StorageError
 from sampan.plan import Plan
+from sampan.store.specs import argument
 from snakemake.exceptions import WorkflowError
 
 # Slurm sends it to all processes of a job some time before its limit. It is for the step, which
@@ -46,8 +46,13 @@ wildcard_constraints:
     part=r"[0-9]{5}",
 
 
-def as_json(spec):
-    return json.dumps(spec, ensure_ascii=False, sort_keys=True)
+def as_spec(spec, sort=True):
+    """Settings for a command line; what is too long for one is written when jobs are run."""
+    is_run = workflow.executor_plugin and not (workflow.dryrun or workflow.touch)
+    try:
+        return argument(spec, RESULTS, write=bool(is_run), sort=sort)
+    except StorageError as fault:
+        raise WorkflowError(f"error: {fault}")
 
 
 def results_folder(wildcards):
@@ -140,7 +145,7 @@ def made_here(dataset):
 
 def scan_spec(dataset):
     def spec(wildcards):
-        return as_json(PLAN.scan_spec(dataset))
+        return as_spec(PLAN.scan_spec(dataset))
 
     return spec
 
@@ -156,7 +161,7 @@ def index_plan(dataset):
 
 def commit_index_spec(dataset):
     def spec(wildcards):
-        return as_json(PLAN.commit_index_spec(dataset))
+        return as_spec(PLAN.commit_index_spec(dataset))
 
     return spec
 
@@ -167,7 +172,7 @@ def index_mem_mb(wildcards, attempt):
 
 def index_spec(dataset):
     def spec(wildcards):
-        return as_json(PLAN.index_spec(dataset))
+        return as_spec(PLAN.index_spec(dataset))
 
     return spec
 
@@ -186,7 +191,7 @@ def cells_receipt(wildcards):
 
 def preprocess_spec(wildcards):
     stage = preprocessed(wildcards)
-    return as_json(PLAN.preprocess_spec(stage.dataset, stage.name))
+    return as_spec(PLAN.preprocess_spec(stage.dataset, stage.name))
 
 
 def preprocess_mem_mb(wildcards, threads, attempt):
@@ -194,7 +199,7 @@ def preprocess_mem_mb(wildcards, threads, attempt):
 
 
 def commit_preprocess_spec(wildcards):
-    return as_json(PLAN.commit_spec(preprocessed(wildcards)))
+    return as_spec(PLAN.commit_spec(preprocessed(wildcards)))
 
 
 def preprocess_receipts(wildcards):
@@ -219,7 +224,7 @@ def upstream_receipt(wildcards):
 
 def extract_spec(wildcards):
     stage = extracted(wildcards)
-    return as_json(PLAN.extract_spec(stage.dataset, stage.name))
+    return as_spec(PLAN.extract_spec(stage.dataset, stage.name))
 
 
 def extract_mem_mb(wildcards, threads, attempt):
@@ -229,7 +234,7 @@ def extract_mem_mb(wildcards, threads, attempt):
 
 
 def commit_features_spec(wildcards):
-    return as_json(PLAN.commit_spec(extracted(wildcards)))
+    return as_spec(PLAN.commit_spec(extracted(wildcards)))
 
 
 def features_receipts(wildcards):
@@ -248,7 +253,7 @@ def trained(wildcards):
 
 
 def train_spec(wildcards):
-    return as_json(PLAN.train_spec(trained(wildcards).name))
+    return as_spec(PLAN.train_spec(trained(wildcards).name))
 
 
 def train_inputs(wildcards):
@@ -265,6 +270,4 @@ def train_inputs(wildcards):
 
 
 def report_spec(wildcards):
-    return json.dumps(
-        {"config": config}, ensure_ascii=False
-    )  # in the order it was written
+    return as_spec({"config": config}, sort=False)  # in the order it was written

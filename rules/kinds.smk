@@ -1,5 +1,7 @@
 """The kinds of resources that this workflow asks for, for the doctor to try one job of each."""
 
+import json
+
 STEPS = ("digits", "preprocess_part", "extract", "extract_gpu", "train", "evaluate")
 SIZED = ("preprocess_part", "extract", "extract_gpu")  # by wildcards
 
@@ -38,7 +40,7 @@ def kinds_of_resources():
         resources = workflow.get_rule(name).resources.items()
         asked = {key: value.raw for key, value in resources}
         family = name if name in STEPS else name.partition("_")[0]
-        kinds.setdefault((family, as_json(asked)), name)
+        kinds.setdefault((family, json.dumps(asked, sort_keys=True)), name)
     return list(kinds.values())
 
 
@@ -60,7 +62,7 @@ def most_mem_mb(step):
 
 def doctor_spec(step):
     def spec(wildcards):
-        return as_json({"rule": step, "encoders": ENCODERS.get(step, {})})
+        return as_spec({"rule": step, "encoders": ENCODERS.get(step, {})})
 
     return spec
 

@@ -10,7 +10,9 @@ import hashlib
 LARGEST_COMPARED = 1_000_000  # bytes: receipts and the like
 
 
-made_before = {}  # output → (digest, time in nanoseconds), of those that are there and not large
+made_before = (
+    {}
+)  # output → (digest, time in nanoseconds), of those that are there and not large
 
 
 def note_times():

@@ -14,7 +14,7 @@ def begin_watch():
     """Refuse a run that others are at, or whose jobs Slurm would refuse; then watch over it."""
     words = ["sampan", "watch", "--results", RESULTS]
     if runs_on_slurm():
-        words += ["--slurm-jobs", json.dumps(kinds_of_jobs())]
+        words += ["--slurm-jobs", as_spec(kinds_of_jobs())]
     global watch
     watch = subprocess.Popen(
         words,

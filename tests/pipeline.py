@@ -182,6 +182,10 @@ def finished_texts(folder: Path) -> dict[str, Any]:
     own = copy.deepcopy(config)
     own["results"] = str(folder / "results")
     own["datasets"]["texts"]["source"][0]["path"] = str(folder / "texts.csv")
+    before, after = Plan.parse(config), Plan.parse(own)
+    for name in ("columns_file", "split_file"):
+        old, new = (getattr(plan, name)("texts") for plan in (before, after))
+        (after.results / old).rename(after.results / new)
     return own
 
 

@@ -198,7 +198,10 @@ class Plan:
         """What of a config decides the index, but for the sources' content."""
         settings = self.config.datasets[dataset]
         sources = [
-            [entry.kind, entry.version, _changed(plugins.make("sources", entry.settings, dataset))]
+            [
+                entry.model_dump(exclude_defaults=True, include=set(type(entry).model_fields)),
+                _changed(plugins.make("sources", entry.settings, dataset)),
+            ]
             for entry in settings.source
         ]
         return {

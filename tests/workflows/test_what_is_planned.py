@@ -7,7 +7,6 @@ One small run is made, and every plan is made in an empty folder, and where that
 import copy
 import json
 import shutil
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -172,64 +171,51 @@ def test_what_was_lost_is_made_again_by_a_plain_run(again):
         plan.results / plan.columns_file("d"),
         plan.results / plan.page,
     ):
-        about = path.stat()
-        content = path.read_bytes()
-        path.unlink()
+        aside = path.with_suffix(".aside")
+        path.rename(aside)
         (found,) = again.plans(config)
-        path.write_bytes(content)
-        again_times(path, about)
+        aside.rename(path)
 
         assert found["report"] == 1, path
     assert again.plans(config) == [Counter()]
 
 
-def again_times(path, about):
-    import os
-
-    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
-
-
 def test_two_configs_in_turn_each_end_with_their_own_page_and_index(again):
-    first = again.written({})
+    first = again.written({"models": {}})
     other = again.written(
         {
+            "models": {},
             "datasets.d.label": "other",
-            "datasets.d.split": {"validation": 0.3, "test": 0.3},
+            "datasets.d.split": {"validation": 0.0, "test": 1.0},
             "datasets.d.capacity": 256,
             "datasets.d.rows_per_job": 128,
         }
     )
     plans = [Plan.parse(json.loads(path.read_text())) for path in (first, other)]
-    page = (plans[0].results / plans[0].page).read_bytes()
+    results = plans[0].results
 
     again.run(again.other, other)
-    (back, here) = again.plans(first, other)
-    labels = set(sampan.open(plans[0].results / "d")["label"].values)
+    back, here = again.plans(first, other)
+    labels = [set(sampan.open(results / "d")["label"].values)]
+    splits = [set(sampan.open(results / "d")["split"].values)]
     again.run(again.other, first)
 
     assert here == Counter()
-    assert back == Counter(EVERYTHING)
-    assert labels == {"0", "1", "2"}
+    assert back == Counter(EVERYTHING) - Counter(["train", "evaluate"])
     assert again.plans(first) == [Counter()]
-    assert (plans[0].results / plans[0].page).read_bytes() == page
-    assert (plans[1].results / plans[1].page).exists()
-    opened = sampan.open(plans[0].results / "d")
-    assert set(opened["label"].values) == {"0", "1"}
-    assert Counter(opened["split"].values)["test"] < 18
-    log = next((plans[0].results / "logs/models/train").glob("m@*.log"), None)
-    assert log is not None
-    assert "goes on after step" in "".join(
-        path.read_text() for path in (plans[0].results / "logs/models/train").iterdir()
-    )
+    labels.append(set(sampan.open(results / "d")["label"].values))
+    splits.append(set(sampan.open(results / "d")["split"].values))
+    assert labels == [{"0", "1", "2"}, {"0", "1"}]
+    assert splits == [{"test"}, {"train", "validation", "test"}]
+    pages = [(results / plan.page).read_text() for plan in plans]
+    assert (results / "report.html").read_text() == pages[0] != pages[1]
+    for log in (results / "logs/d/extract").rglob("part-00000.log"):
+        assert "0 shards to make, 1 adopted" in log.read_text()
 
 
 def test_snakemakes_records_decide_nothing(again):
     config, epochs = again.written({}), again.written({"models.m.epochs": 3})
-    subprocess.run(
-        ["snakemake", "-s", f"{ROOT}/Snakefile", "--configfile", str(config),
-         "--cleanup-metadata", *map(str, (again.folder / "results").rglob("*.json"))],
-        cwd=again.made, capture_output=True, check=True,
-    )  # fmt: skip
+    shutil.rmtree(again.made / ".snakemake/metadata")
 
     cleaned = again.plans(config, epochs)
     shutil.rmtree(again.made / ".snakemake")

@@ -1,7 +1,6 @@
 """What all steps that run as jobs share: their flags, their grant, their turn, their log."""
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -12,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sampan.compute import Grant
+from sampan.errors import ConfigError
 from sampan.plan import Stage
 from sampan.stopping import Stop, StoppedEarly, stop_signals
 from sampan.store.durable import patiently
 from sampan.store.lease import Attempt, Lease, Lost
+from sampan.store.specs import value_of
 from sampan.store.variant import Variant
 
 log = logging.getLogger("sampan")
@@ -31,7 +32,9 @@ def arguments(
     patience: bool = False,
 ) -> None:
     """Add the flags of a rule's command."""
-    parser.add_argument("--spec", type=_json, required=True, help="settings, as one JSON")
+    parser.add_argument(
+        "--spec", type=settings, required=True, help="settings, as one JSON, or @ and its file"
+    )
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
     if part:
         parser.add_argument("--part", type=int, required=True, help="number of the partition")
@@ -51,11 +54,12 @@ def arguments(
         )
 
 
-def _json(text: str) -> Any:
+def settings(text: str) -> Any:
+    """The value of a flag that is JSON, or `@` and the name of a file with it."""
     try:
-        return json.loads(text)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(f"not JSON: {fault}") from None
+        return value_of(text)
+    except ConfigError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from None
 
 
 def grant_of(args: argparse.Namespace) -> Grant:

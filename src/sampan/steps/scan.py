@@ -6,7 +6,6 @@ the last scan: rows that were there must not have moved.
 """
 
 import argparse
-import json
 import shlex
 import shutil
 from bisect import bisect_left, bisect_right
@@ -26,6 +25,7 @@ from sampan.steps.row_hashes import RowHashes
 from sampan.steps.source_files import FileScan, scan_files
 from sampan.store.durable import read_json, write_json
 from sampan.store.index import IndexFolder
+from sampan.store.specs import argument
 
 SHOWN = 10
 
@@ -123,7 +123,7 @@ def _check_unmoved(
 
 
 def _renumber(spec: dict[str, Any], results: Path) -> str:
-    settings = json.dumps(spec, ensure_ascii=False)
+    settings = argument(spec, results, write=True)
     words = ["sampan", "scan", "--renumber", "--results", str(results), "--spec", settings]
     return shlex.join(words)
 

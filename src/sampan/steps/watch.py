@@ -10,7 +10,6 @@ kind are put back; for the others Snakemake is told to end, for the same command
 """
 
 import argparse
-import json
 import os
 import select
 import signal
@@ -39,8 +38,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
     parser.add_argument(
         "--slurm-jobs",
-        type=json.loads,
-        help="what the run's jobs ask of Slurm, as JSON; if they do",
+        type=job.settings,
+        help="what the run's jobs ask of Slurm, as JSON, or @ and its file; if they do",
     )
 
 
