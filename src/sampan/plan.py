@@ -172,12 +172,20 @@ class Plan:
             | {"task": model.task},
             "inputs": {name: self.features[model.dataset, name].digest for name in model.inputs},
             "columns": columns,
-            "split": _changed(self.split(model)),
+            "split": self._split_said(model),
         }
 
     def split(self, model: ModelSettings) -> SplitSettings:
         """A model's own split, or its dataset's."""
         return model.split or self.config.datasets[model.dataset].split
+
+    def _split_said(self, model: ModelSettings) -> dict[str, Any]:
+        """Thousands of models may share a dataset's split, which may list thousands of groups."""
+        return _settings(model.split) if model.split else self._splits[model.dataset]
+
+    @cached_property
+    def _splits(self) -> dict[str, dict[str, Any]]:
+        return {name: _settings(found.split) for name, found in self.config.datasets.items()}
 
     def columns_file(self, dataset: str) -> str:
         """
@@ -252,7 +260,7 @@ class Plan:
 
     def commit_index_spec(self, dataset: str) -> dict[str, Any]:
         return self.index_spec(dataset) | {
-            "split": _settings(self.config.datasets[dataset].split),
+            "split": self._splits[dataset],
             "split_file": self.split_file(dataset),
         }
 
@@ -308,7 +316,7 @@ class Plan:
         return {
             "stage": self.models[name]._asdict(),
             "settings": _settings(model),
-            "split": _settings(self.split(model)),
+            "split": self._split_said(model),
             "columns": self.config.datasets[model.dataset].columns,
             "features": {
                 feature: self.features[model.dataset, feature]._asdict() for feature in model.inputs

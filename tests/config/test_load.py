@@ -96,8 +96,8 @@ def test_a_key_that_is_a_list_is_no_crash(tmp_path):
     ("changes", "fault"),
     [
         ({"result": 1}, "result: is no setting here; there are: datasets, encoders, models, quota"),
-        ({"results": ""}, "results: should match pattern '^[^{}]+$'; found ''"),
-        ({"results": "r/{x}"}, "results: should match pattern '^[^{}]+$'; found 'r/{x}'"),
+        ({"results": ""}, "results: is empty; name a path; found ''"),
+        ({"results": "r/{x}"}, "results: should match pattern '^[^{}]*$'; found 'r/{x}'"),
         ({"datasets.d.capacity": "many"}, "datasets.d.capacity: should be a whole number; found "),
         ({"datasets.d.capacity": ...}, "datasets.d.capacity: is missing"),
         ({"datasets.d.sorce": 1}, "datasets.d.sorce: is no setting here; there are: capacity, fea"),

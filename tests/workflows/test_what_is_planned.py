@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workflows.clone import ROOT, Clone
+from workflows.clone import ROOT, Clone, Ran
 from workflows.dry_runs import planned
 
 import sampan
 from sampan.plan import Plan
+from sampan.store.lease import Lease
 
 pytestmark = pytest.mark.timeout(600)
 
 MODEL = {"dataset": "d", "task": "classify", "inputs": ["words.ngrams"], "epochs": 2}
+
+
+HOSTILE = 'it\'s "$(touch ran)" `touch ran`; touch ran & é #'
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -67,13 +71,17 @@ class Shared:
         path.write_text(json.dumps(config))
         return path
 
-    def run(self, clone: Path, config: Path, *words: str) -> None:
-        profile = ("-s", f"{ROOT}/Snakefile", "--profile", f"{ROOT}/profiles/local")
-        ran = Clone.run(
-            self._at(clone), "snakemake", *words, *profile, "--cores", "2",
-            "--configfile", str(config),
-        )  # fmt: skip
+    def run(self, clone: Path, config: Path) -> None:
+        ran = self.ran(clone, config)
         assert ran.code == 0, ran
+
+    def ran(self, clone: Path, config: Path, *words: str) -> Ran:
+        """`words` follow the config."""
+        profile = ("-s", f"{ROOT}/Snakefile", "--profile", f"{ROOT}/profiles/local")
+        return Clone.run(
+            self._at(clone), "snakemake", *profile, "--cores", "2", "--configfile", str(config),
+            *words,
+        )  # fmt: skip
 
     def _at(self, folder: Path) -> Clone:
         clone = object.__new__(Clone)
@@ -92,7 +100,7 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    shared = Shared(tmp_path_factory.mktemp("shared"))
+    shared = Shared(tmp_path_factory.mktemp(HOSTILE))
     shared.run(shared.made, shared.written({}))
     return shared
 
@@ -210,7 +218,56 @@ def test_two_configs_in_turn_each_end_with_their_own_page_and_index(again):
     pages = [(results / plan.page).read_text() for plan in plans]
     assert (results / "report.html").read_text() == pages[0] != pages[1]
     for log in (results / "logs/d/extract").rglob("part-00000.log"):
-        assert "0 shards to make, 1 adopted" in log.read_text()
+        assert "to make" not in log.read_text()
+
+
+def test_names_that_a_shell_would_run_are_names(shared):
+    """The run was made below a folder of such a name, table and results."""
+    assert not list(shared.folder.parent.rglob("ran"))
+    assert (shared.folder / "results/report.html").exists()
+
+
+def test_a_lock_that_a_killed_snakemake_left_is_no_hindrance(again):
+    locks = again.made / ".snakemake/locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text(str(again.folder / "results/report.html"))
+    page = again.folder / "results" / Plan.parse(again.config).page
+    page.unlink()
+
+    again.run(again.made, again.written({}))
+
+    assert page.exists()
+
+
+def test_a_second_snakemake_on_the_same_results_is_refused_in_any_clone(again):
+    config = again.written({"models.m.epochs": 3})
+    with Lease(again.folder / "results/leases", "run"):
+        for clone in (again.made, again.other):
+            ran = again.ran(clone, config)
+
+            assert ran.code != 0
+            assert "another Snakemake is at work on it" in ran.output
+            assert not ran.jobs
+
+
+def test_keys_that_are_given_twice_are_refused_by_snakemake(again):
+    config = again.folder / "twice.yaml"
+    config.write_text(json.dumps(again.config)[:-1] + ', "models": {}}')
+
+    ran = again.ran(again.made, config, "-n")
+
+    assert ran.code != 0
+    assert f"error: {config}: 'models' is set twice" in ran.output
+
+
+def test_a_target_after_the_configfile_is_told_where_it_belongs(again):
+    config = again.written({})
+    target = again.folder / "results/d/index/dataset.json"
+
+    ran = again.ran(again.made, config, str(target), "-n")
+
+    assert ran.code != 0
+    assert f"error: {target}: is no config; targets come before --configfile" in ran.output
 
 
 def test_snakemakes_records_decide_nothing(again):

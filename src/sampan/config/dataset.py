@@ -117,7 +117,7 @@ class DatasetSettings(Section):
 
     source: Annotated[list[SourceEntry], Field(min_length=1)]
     """Row order is the order of this list; new data is a new entry at the end."""
-    capacity: Annotated[int, Field(ge=1)]
+    capacity: Annotated[int, Field(ge=1, le=10**15)]
     """Rows at most; partitions = capacity / rows_per_job."""
     rows_per_job: Annotated[int, Field(ge=8), AfterValidator(_check_rows_per_job)]
     """Rows of one partition, which is one job of each stage; a multiple of 64, or 8, 16 or 32."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from sampan.config.split import SplitSettings
 
@@ -49,7 +49,7 @@ class EvaluateSettings:
     """A split of this model's own; by default the dataset's."""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     """Decides initial weights, order of samples, dropout and bootstrap; not the split."""
-    bootstrap: Annotated[int, Ge(100)] = 1000
+    bootstrap: Annotated[int, Ge(100), Le(1_000_000)] = 1000
     """Bootstrap resamples behind each metric's interval."""
 
     @property
@@ -77,9 +77,9 @@ class EvaluateSettings:
 class TrainSettings(EvaluateSettings):
     """What every trained model says."""
 
-    epochs: Annotated[int, Gt(0)] = 30
+    epochs: Annotated[int, Gt(0), Le(1_000_000)] = 30
     """Passes over the training samples at most; the learning rate falls to 0 over them."""
-    batch_size: Annotated[int, Gt(0)] = 256
+    batch_size: Annotated[int, Gt(0), Le(2**24)] = 256
     """Samples in a batch at most; an epoch is cut into batches of almost equal size."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Highest learning rate, reached after the warm-up."""
@@ -87,7 +87,7 @@ class TrainSettings(EvaluateSettings):
     """AdamW's decoupled decay of the weight matrices; biases and temperatures do not decay."""
     warmup_fraction: Annotated[float, Ge(0), Lt(1)] = 0.05
     """Fraction of all steps in which the learning rate rises from 0."""
-    hidden: Annotated[int, Ge(0)] = 256
+    hidden: Annotated[int, Ge(0), Le(65_536)] = 256
     """Units of a hidden layer; 0 makes the model linear."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
     """Fraction of hidden units, or of a linear model's inputs, set to zero while training."""
@@ -121,7 +121,7 @@ class AlignSettings(TrainSettings):
     """Contrastive alignment."""
     loss: Literal["infonce", "siglip"] = "infonce"
     """Softmax over the batch (CLIP), or a sigmoid for each pair (SigLIP)."""
-    embedding: Annotated[int, Gt(0)] = 128
+    embedding: Annotated[int, Gt(0), Le(65_536)] = 128
     """Dimensions of the shared embedding."""
     temperature: Annotated[float, Ge(0.01)] | None = None
     """Temperature at the start, which is then learnt; by default 0.07 (infonce) or 0.1 (siglip)."""

@@ -25,7 +25,7 @@ EncoderName = Annotated[Name, not_one_of("digest", "embedding", "length", "sampl
 class Config(Section):
     """What to make: datasets, encoders and models. Machines are described in profiles."""
 
-    results: Annotated[str, StringConstraints(pattern=r"^[^{}]+$")] = "results"
+    results: Annotated[str, StringConstraints(pattern=r"^[^{}]*$")] = "results"
     """A folder on the shared storage tier, without braces; all that is made lies below it."""
     datasets: Annotated[dict[DatasetName, DatasetSettings], Field(min_length=1)]
     """Named, ordered sets of samples."""
