@@ -130,7 +130,7 @@ def _of_dataset(plan: Plan, name: str, rows: Rows) -> Iterator[Work]:
         rules={"index": parts, "commit_index": 1},
         rows=rows.rows,
         largest=rows.largest,
-        outputs=parts * (2 + len(settings.modalities)) + 1,
+        outputs=parts * (2 + len(settings.modalities)) + 2,
     )
     for step, rule, commit, stages in (
         ("preprocess", "preprocess_part", "commit_preprocess", plan.preprocessed),
