@@ -4,6 +4,9 @@ import pipeline
 import pytest
 
 from sampan.cli import main
+from sampan.errors import DataError
+from sampan.plan import Plan
+from sampan.steps.report import check_invalid
 from sampan.store.durable import read_json
 
 
@@ -72,3 +75,13 @@ def test_the_index_lists_its_partitions_with_the_digests_of_their_keys(config):
     assert [part["first"] for part in about["parts"][:3]] == [0, 64, 128]
     assert [part["rows"] for part in about["parts"]] == [64, 64, 22, 0]
     assert len({part["keys"] for part in about["parts"]}) == 4
+
+
+def test_a_page_is_refused_where_max_invalid_was_lowered_after_the_commit(tmp_path):
+    config = pipeline.finished_texts(tmp_path)
+    modality = config["datasets"]["texts"]["modalities"]["text"]
+    check_invalid(Plan.parse(config), pipeline.results_of(config))
+    modality["max_invalid"] = 0.01
+
+    with pytest.raises(DataError, match=r"3 of 150 samples are invalid .* 0\.01 allows 1;"):
+        check_invalid(Plan.parse(config), pipeline.results_of(config))

@@ -40,8 +40,10 @@ def write_rows(clone, lines):
 
 def test_the_default_run_ends_with_a_report_and_good_models(finished):
     assert finished.ran.code == 0, finished.ran
-    assert "Look at the report: results/report.html" in finished.ran.output
-    assert (finished.folder / "results/report.html").stat().st_size > 50_000
+    (page,) = (finished.folder / "results/reports").iterdir()
+    assert f"Look at the report: results/reports/{page.name}" in finished.ran.output
+    assert page.stat().st_size > 50_000
+    assert (finished.folder / "results/report.html").read_bytes() == page.read_bytes()
     classify = metrics(finished, "digits-classify")
     assert classify["split"] == "test"
     assert classify["metrics"]["accuracy"]["value"] >= 0.97
