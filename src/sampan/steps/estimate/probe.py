@@ -6,7 +6,6 @@ what they are made into lies in a temporary folder (TMPDIR says where), and is r
 logs, benchmarks and receipts there as under Snakemake, from which their rates are read.
 """
 
-import json
 import math
 import os
 import subprocess
@@ -27,6 +26,7 @@ from sampan.steps import job
 from sampan.steps.estimate.measured import Measured
 from sampan.steps.index import stored
 from sampan.store.durable import patiently, read_json
+from sampan.store.specs import argument
 
 FILES = 8
 SECOND = 8
@@ -133,14 +133,13 @@ def _copy(source: Source, file: Path, columns: tuple[str, ...], rows: int, to: P
 
 def _run(plan: Plan, dataset: str, threads: int, gpus: int) -> None:
     """Scan, index, and each modality and encoder over the partitions that hold samples."""
-    spec = plan.scan_spec(dataset)
     granted = ["--threads", str(threads)]
     patience = ["--patience-seconds", "0"]
-    _job(plan, ["scan", *granted, *patience], spec, f"{dataset}/scan/scan")
+    _job(plan, ["scan", *granted, *patience], plan.scan_spec(dataset), f"{dataset}/scan/scan")
     for part in plan.parts(dataset):
         words = ["index", "--part", part, *patience]
         _job(plan, words, plan.index_spec(dataset), f"{dataset}/index/part-{part}")
-    _job(plan, ["commit"], spec, f"{dataset}/index/commit")
+    _job(plan, ["commit"], plan.commit_index_spec(dataset), f"{dataset}/index/commit")
     for (owner, name), stage in plan.preprocessed.items():
         if owner == dataset:
             memory = plan.preprocess_mb(dataset, name, threads)
@@ -169,7 +168,7 @@ def _job(plan: Plan, words: list[str], spec: dict[str, Any], place: str) -> None
     benchmark = plan.results / "benchmarks" / f"{place}.tsv"
     for path in (log, benchmark):
         path.parent.mkdir(parents=True, exist_ok=True)
-    common = ["--results", str(plan.results), "--spec", json.dumps(spec, ensure_ascii=False)]
+    common = ["--results", str(plan.results), "--spec", argument(spec, plan.results, write=True)]
     start = time.monotonic()
     with log.open("wb") as file:
         ended = subprocess.run(
