@@ -14,17 +14,21 @@ import pipeline
 import pytest
 
 import sampan
+from sampan import plugins
 from sampan.cli import main
 
 OLD = Path(__file__).parent / "old"
 ROWS = 20
 INVALID = [5, 17]
+REVISIONS = {"preprocess": 2, "extract": 1, "modalities.text": 1, "encoders.ngrams": 1}
+"""Those of then: a later one makes variants of its own, which adopt nothing."""
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     shutil.copytree(OLD, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plugins, "REVISIONS", {**plugins.REVISIONS, **REVISIONS})
     return json.loads((tmp_path / "config.json").read_text())
 
 
