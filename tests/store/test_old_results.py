@@ -21,7 +21,7 @@ OLD = Path(__file__).parent / "old"
 ROWS = 20
 INVALID = [5, 17]
 REVISIONS = {"preprocess": 2, "extract": 1, "modalities.text": 1, "encoders.ngrams": 1}
-"""Of then: the values are read as what they were."""
+"""Those of then: a later one makes variants of its own, which adopt nothing."""
 
 
 @pytest.fixture
