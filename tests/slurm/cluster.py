@@ -175,7 +175,8 @@ class Cluster:
         """End every process of the cluster, jobs and masters too, and remove its folder."""
         end_all(self.state)
         for daemon in self._daemons.values():
-            daemon.wait(20)
+            daemon.kill()  # nothing where it has ended; on a busy machine one may be found too late
+            daemon.wait(60)
         assert self._guard.stdin
         self._guard.stdin.close()  # now nothing is left to it but the folder
         self._guard.wait()
