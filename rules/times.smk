@@ -2,7 +2,8 @@
 A file that was made again with the same bytes keeps its time, and nothing above it is due for it.
 
 Within one run all that lies above a job runs. In the next, an output that is older than an input is
-made again; so what came out as it was gets back the time that it had, or its newest input's.
+made again; so what came out as it was gets back the time that it had, or its newest input's. What
+was due and was not made, since the run was stopped, keeps its old time and stays due.
 """
 
 import hashlib
@@ -43,11 +44,19 @@ def give_back_times():
     for level in workflow.dag.toposorted() if made_before else ():
         for job in level:
             again = [path for path in job.output if path in made_before]
-            if not again:
+            if not again or not workflow.dag.finished(job):
                 continue
             inputs = [stat_of(path) for path in job.input if not path.is_ancient]
             newest = max((about.st_mtime_ns for about in inputs if about), default=0)
             for path in again:
                 digest, time = made_before[path]
                 if digest is not None and digest == digest_of_file(path):
-                    os.utime(path, ns=(max(time, newest),) * 2)
+                    set_time(path, max(time, newest))
+
+
+def set_time(path, time):
+    """A file of another user's keeps its time: what lies above is made once more."""
+    try:
+        os.utime(path, ns=(time, time))
+    except OSError:
+        pass

@@ -520,3 +520,34 @@ def test_the_length_of_embeddings_that_is_planned_is_that_of_the_encoder(kind, m
     encoder = plugins.make("encoders", {"kind": kind, **more}, "e")
 
     assert encoder.dimensions_for(stored) == encoder.load(stored, "cpu").dimensions
+
+
+@pytest.mark.parametrize(
+    ("encoder", "fault"),
+    [
+        ({"kind": "hog", "orientations": 10**9}, "orientations: should be less than or equal"),
+        ({"kind": "ngrams", "longest": 10**9}, "longest: should be less than or equal"),
+        ({"kind": "logmel", "bands": 10**9}, "bands: should be less than or equal"),
+        ({"kind": "logmel", "window_seconds": float("inf")}, "should be less than or equal"),
+        ({"kind": "logmel", "hop_seconds": float("inf")}, "should be less than or equal"),
+        ({"kind": "logmel", "segments": 10**12}, "segments: should be less than or equal"),
+        ({"kind": "colour", "batch": 10**30}, "batch: should be less than or equal"),
+    ],
+)
+def test_absurd_sizes_are_refused_while_planning(encoder, fault):
+    config = small()
+    config["encoders"]["absurd"] = encoder
+
+    with pytest.raises(ConfigError, match=rf"encoders\.absurd\..*{fault}"):
+        Plan.parse(config)
+
+
+def test_an_embedding_that_is_longer_than_any_is_refused_while_planning():
+    config = small()
+    picture = {"kind": "image", "column": "image", "height": 8_000, "width": 8_000}
+    config["encoders"]["fine"] = {"kind": "hog", "pixels_per_cell": 1}
+    config["datasets"]["d"]["modalities"]["large"] = picture
+    config["datasets"]["d"]["features"]["large"] = ["fine"]
+
+    with pytest.raises(ConfigError, match=r"large: fine makes embeddings of 2,303,424,036 values"):
+        Plan.parse(config)

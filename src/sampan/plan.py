@@ -24,6 +24,8 @@ from sampan.refusals import plugin_faults, with_plugin_faults
 
 PLAN_FILES = 256
 """Files of a scan at most, beside its columns'."""
+MOST_DIMENSIONS = 1 << 20
+"""Of an embedding; longer ones come of a mistake, and no machine holds a batch of them."""
 
 
 def canonical(value: Any) -> str:
@@ -77,6 +79,7 @@ class Plan:
     def __post_init__(self) -> None:
         if faults := plugin_faults(self.config.model_dump()):
             raise ConfigError(faults)
+        faults += self._long_embeddings()
         for name, model in self.config.models.items():
             if model.task == "retrieve":
                 known = {input: self.dimensions(model.dataset, input) for input in model.inputs}
@@ -137,6 +140,15 @@ class Plan:
         if not settings.store or not isinstance(encoder, plugins.KnowsDimensions):
             return None
         return encoder.dimensions_for(self.modality(dataset, modality))
+
+    def _long_embeddings(self) -> list[str]:
+        found = {name: self.dimensions(*name) or 0 for name in self.features}
+        return [
+            f"datasets.{dataset}.features.{feature.replace('.', ': ')} makes embeddings of "
+            f"{length:,} values; at most {MOST_DIMENSIONS:,} are allowed"
+            for (dataset, feature), length in found.items()
+            if length > MOST_DIMENSIONS
+        ]
 
     def encoders(self, *, gpu: bool) -> list[str]:
         """Names of the encoders that a GPU makes fast, or of all others."""

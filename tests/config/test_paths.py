@@ -50,6 +50,10 @@ def test_a_home_folder_is_expanded_wherever_a_path_is_set(monkeypatch):
         (" out", "begins or ends with a space"),
         ("https://example.org/t", "is a URL"),
         ("s3://bucket/t", "is a URL"),
+        ("file:/tmp/t", "is a path of another machine or system"),
+        ("node1:/scratch/t", "is a path of another machine or system"),
+        ("C:\\out", "is a path of another machine or system"),
+        ("%TEMP%/out", "variables of the environment are not expanded"),
         ("$SCRATCH/out", "variables of the environment are not expanded"),
         ("~nobody-of-that-name/out", "there is no user 'nobody-of-that-name'"),
         ("-out", "begins with a hyphen"),
@@ -68,6 +72,11 @@ def test_results_that_are_a_file_are_refused(tmp_path):
     (tmp_path / "file").touch()
 
     assert "is there and is no folder" in refusal("results", str(tmp_path / "file"))
+    assert "is no folder" in refusal("results", str(tmp_path / "file/out/more"))
+
+
+def test_results_are_not_the_home_folder_itself():
+    assert "is the home folder itself" in refusal("results", "~/")
 
 
 def test_patterns_and_wildcards_of_snakemakes_are_no_results_folder():

@@ -118,3 +118,23 @@ def test_a_text_that_unfolds_without_end_is_refused_at_once(tmp_path, text, why)
 
     assert why in line
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "word"),
+    [
+        ("models: {no: {task: classify}}", "models.no", "no"),
+        ("encoders: {010: {kind: hog}}", "encoders.010", "010"),
+        ("datasets: {1: {label: x}}", "datasets.1", "1"),
+        ("datasets: {d: {modalities: {on: {kind: text}}}}", "datasets.d.modalities.on", "on"),
+        ("datasets: {d: {features: {x: [off]}}}", "datasets.d.features.x.0", "off"),
+        ("datasets: {d: {source: [{na: [-999]}]}}", "datasets.d.source.0.na.0", "-999"),
+    ],
+)
+def test_names_and_texts_for_no_value_that_yaml_misreads_are_to_be_quoted(
+    tmp_path, text, place, word
+):
+    (line,) = refusals(tmp_path, text)
+
+    assert f"config.yaml:1: {place}: YAML reads {word} as " in line
+    assert line.endswith(f'quote it: "{word}"')

@@ -109,3 +109,9 @@ def test_a_window_of_less_than_two_samples_is_refused():
     (fault,) = Logmel(window_seconds=0.0001).check(sounds(8000, 0.5))
 
     assert fault.endswith("are 1 and 80 samples at 8,000 Hz; 2 and 1 are the least")
+
+
+def test_filters_that_would_fill_the_memory_are_refused_before_they_are_made():
+    (fault,) = Logmel(bands=4096, window_seconds=60).check(sounds(1_000_000, 0.5))
+
+    assert "make 137,438,957,568 weights; at most 67,108,864 are allowed" in fault

@@ -357,3 +357,8 @@ def test_a_sound_that_is_cut_says_how_long_the_whole_is():
 
     assert isinstance(told, Shortened)
     assert (told.length, told.whole) == (8_000, 32_000)
+
+
+def test_a_row_of_more_samples_than_any_machine_holds_is_refused():
+    with pytest.raises(ValueError, match=r"are 3,600,000,000 samples; at most 536,870,912"):
+        Audio(rate_hz=1_000_000, seconds=3_600)

@@ -83,6 +83,11 @@ class Shared:
             *words,
         )  # fmt: skip
 
+    def ran_to_the_first_failure(self, config: Path) -> Ran:
+        """With one core and no profile of a machine's."""
+        words = ("-s", f"{ROOT}/Snakefile", "--cores", "1", "--configfile", str(config))
+        return Clone.run(self._at(self.made), "snakemake", *words)
+
     def _at(self, folder: Path) -> Clone:
         clone = object.__new__(Clone)
         clone.folder = folder
@@ -186,6 +191,20 @@ def test_what_was_lost_is_made_again_by_a_plain_run(again):
 
         assert found["report"] == 1, path
     assert again.plans(config) == [Counter()]
+
+
+def test_what_a_stopped_run_did_not_make_stays_due(again):
+    plan, config = Plan.parse(again.config), again.written({})
+    for start in (plan.results / "d/index/plan").iterdir():
+        start.write_text("{}")  # the first job fails, and the second is not begun
+    (plan.results / plan.columns_file("d")).touch()
+    shutil.rmtree(plan.results / "benchmarks")  # their times count for Snakemake where they are
+    due = again.plans(config)
+
+    ran = again.ran_to_the_first_failure(config)
+
+    assert ran.jobs["index_d"] == 1, ran
+    assert due == again.plans(config) == [Counter(EVERYTHING) - Counter(["scan"])]
 
 
 def test_two_configs_in_turn_each_end_with_their_own_page_and_index(again):

@@ -93,9 +93,9 @@ class TrainSettings(EvaluateSettings):
     batch_size: Annotated[int, Gt(0), Le(2**24)] | Literal["auto"] = _auto(256)
     """Samples in a batch at most; an epoch is cut into batches of almost equal size. `auto`: 256,
     and of few samples the largest power of two, from 32 on, that makes 16 batches."""
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: Annotated[float, Gt(0), Le(1_000)] = 1e-3
     """Highest learning rate, reached after the warm-up."""
-    weight_decay: Annotated[float, Ge(0)] = 0.01
+    weight_decay: Annotated[float, Ge(0), Le(1_000)] = 0.01
     """AdamW's decoupled decay of the weight matrices; biases and temperatures do not decay."""
     warmup_fraction: Annotated[float, Ge(0), Lt(1)] = 0.05
     """Fraction of all steps in which the learning rate rises from 0."""
@@ -136,7 +136,7 @@ class AlignSettings(TrainSettings):
     """Softmax over the batch (CLIP), or a sigmoid for each pair (SigLIP)."""
     embedding: Annotated[int, Gt(0), Le(65_536)] = 128
     """Dimensions of the shared embedding."""
-    temperature: Annotated[float, Ge(0.01)] | None = None
+    temperature: Annotated[float, Ge(0.01), Le(100)] | None = None
     """Temperature at the start, which is then learnt; by default 0.07 (infonce) or 0.1 (siglip)."""
 
     def _faults(self) -> list[str]:

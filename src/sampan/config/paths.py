@@ -8,7 +8,8 @@ from typing import Any
 from sampan.config.references import mapping
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-VARIABLE = re.compile(r"\$(\w|\{)")
+ELSEWHERE = re.compile(r"[A-Za-z0-9_.@-]+:[/\\]")
+VARIABLE = re.compile(r"\$(\w|\{)|%\w+%")
 
 
 def with_homes(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,6 +91,8 @@ def _refusal(path: str, is_pattern: bool) -> str | None:
         return "begins or ends with a space"
     if URL.match(path):
         return "is a URL; only files are read and written: copy them to a folder and name that"
+    if ELSEWHERE.match(path):
+        return "is a path of another machine or system; name one that this machine has"
     if path.startswith("~"):
         return f"there is no user {path[1:].partition('/')[0]!r} whose home folder it could be"
     if VARIABLE.search(path):
@@ -104,6 +107,12 @@ def _refusal(path: str, is_pattern: bool) -> str | None:
 def _no_results(results: str) -> str | None:
     if os.path.normpath(results) in (".", "..", "/") or results.endswith("/.."):
         return "is the working folder, one above it, or the root of all"
-    if os.path.lexists(results) and not os.path.isdir(results):
-        return "is there and is no folder"
+    if os.path.normpath(results) == os.path.normpath(os.path.expanduser("~")):
+        return "is the home folder itself"
+    there = os.path.normpath(results)
+    while there and not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if there and not os.path.isdir(there):
+        inside = "" if there == os.path.normpath(results) else f"is inside of {there}, which "
+        return f"{inside}is there and is no folder"
     return None

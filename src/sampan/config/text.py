@@ -25,18 +25,24 @@ TEXTS = [
     "datasets.*.group",
     "datasets.*.split.column",
     "datasets.*.source.*.key",
+    "datasets.*.source.*.na.*",
+    "datasets.*.features.*.*",
+    "models.*.dataset",
+    "models.*.inputs.*",
     "datasets.*.modalities.*.column",
     *(f"{of}.*.split.{name}.*" for of in ("datasets", "models")
       for name in ("train", "validation", "test")),
 ]  # fmt: skip
-"""Settings that are names of columns or of groups."""
+"""Settings that are names of columns, groups and others, or texts that cells hold."""
+NAMES = ["datasets.*", "encoders.*", "models.*", "datasets.*.modalities.*", "datasets.*.features.*"]
+"""Where the key is a name that the user gives."""
 VALUES = ["datasets.*.source.*.where.**"]
 """Settings that are compared with what cells hold."""
-_TEXTS, _VALUES = (
+_TEXTS, _VALUES, _NAMES = (
     re.compile(
         "|".join(re.escape(path).replace(r"\*\*", ".+").replace(r"\*", "[^.]+") for path in paths)
     )
-    for paths in (TEXTS, VALUES)
+    for paths in (TEXTS, VALUES, NAMES)
 )
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "timestamp": "a date",
             "null": "nothing"}  # fmt: skip
@@ -141,7 +147,8 @@ def _faults(node: yaml.Node, place: str) -> Iterator[str]:
                 yield (f"{_line(key)}: {key.value!r} is set twice, first in line {seen[key.value]}")
             seen.setdefault(key.value, key.start_mark.line + 1)
             below = f"{place}.{key.value}" if place else key.value
-            if _VALUES.fullmatch(below) and (fault := _misread(key)):
+            is_name = bool(_NAMES.fullmatch(below)) and key.value != "<<"
+            if (is_name or _VALUES.fullmatch(below)) and (fault := _misread(key, is_text=is_name)):
                 yield f"{_line(key)}: {below}: {fault}"
             yield from _faults(value, below)
     elif isinstance(node, yaml.SequenceNode):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt, Interval
+from annotated_types import Interval
 
 from sampan.errors import ConfigError
 from sampan.plugins import Encode, Modality
@@ -37,7 +37,9 @@ class Colour:
     """Parts into which the 256 values of a channel are cut."""
     root: bool = True
     """Square roots of the shares (they sum to 1), instead of the shares."""
-    batch: Annotated[int, Gt(0)] = field(default=256, metadata={"identity": False})
+    batch: Annotated[int, Interval(gt=0, le=1 << 20)] = field(
+        default=256, metadata={"identity": False}
+    )
     """Rows in a batch at most."""
 
     def memory_bytes(self) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Interval
 
 from sampan.errors import ConfigError
 from sampan.memory import rows_of_block
@@ -31,13 +31,15 @@ class Hog:
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     workers: ClassVar[Literal["processes", "one"]] = "processes"
 
-    orientations: Annotated[int, Gt(0)] = 9
+    orientations: Annotated[int, Interval(gt=0, le=180)] = 9
     """Bins of a histogram over 180°."""
-    pixels_per_cell: Annotated[int, Gt(0)] = 8
+    pixels_per_cell: Annotated[int, Interval(gt=0, le=16_384)] = 8
     """Side of a cell in pixels."""
-    cells_per_block: Annotated[int, Gt(0)] = 2
+    cells_per_block: Annotated[int, Interval(gt=0, le=1_024)] = 2
     """Side of a block in cells."""
-    batch: Annotated[int, Gt(0)] = field(default=64, metadata={"identity": False})
+    batch: Annotated[int, Interval(gt=0, le=1 << 20)] = field(
+        default=64, metadata={"identity": False}
+    )
     """Rows in a batch at most."""
 
     def memory_bytes(self) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Interval
 
 from sampan.encoders.rows import used, waves
 from sampan.errors import ConfigError
@@ -17,6 +17,8 @@ FLOOR = 1e-10
 """Smallest power in a band that counts; that of silence."""
 SPECTRUM_AT_ONCE = 1 << 18
 """Elements of the framed waveform in memory at once: what the processor's cache holds."""
+MOST_WEIGHTS = 1 << 26
+"""Of the filters, bands by steps of the spectrum: half a gigabyte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +41,19 @@ class Logmel:
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
     workers: ClassVar[Literal["processes", "one"]] = "processes"
 
-    bands: Annotated[int, Gt(0)] = 40
+    bands: Annotated[int, Interval(gt=0, le=4_096)] = 40
     """Mel bands."""
-    window_seconds: Annotated[float, Gt(0)] = 0.025
+    window_seconds: Annotated[float, Interval(gt=0, le=60)] = 0.025
     """Length of a frame in seconds."""
-    hop_seconds: Annotated[float, Gt(0)] = 0.01
+    hop_seconds: Annotated[float, Interval(gt=0, le=3_600)] = 0.01
     """Time from one frame to the next in seconds."""
-    segments: Annotated[int, Gt(0)] = 1
+    segments: Annotated[int, Interval(gt=0, le=65_536)] = 1
     """Equal parts of the sound that are summed up each for itself, so that their order counts."""
     ignore_level: bool = False
     """Whether the mean over all frames and bands is taken away, so that loudness does not count."""
-    batch: Annotated[int, Gt(0)] = field(default=64, metadata={"identity": False})
+    batch: Annotated[int, Interval(gt=0, le=1 << 20)] = field(
+        default=64, metadata={"identity": False}
+    )
     """Rows in a batch at most."""
 
     def memory_bytes(self) -> int:
@@ -78,6 +82,11 @@ class Logmel:
                 f"{window} and {hop} samples at {rate_hz:,} Hz; 2 and 1 are the least"
             ]
         points = _points(window)
+        if (size := (points // 2 + 1) * self.bands) > MOST_WEIGHTS:
+            return [
+                f"bands: {self.bands:,} of frames of {window:,} samples make {size:,} weights; at "
+                f"most {MOST_WEIGHTS:,} are allowed: set fewer bands or less window_seconds"
+            ]
         empty = int((filters(points // 2 + 1, self.bands, rate_hz).sum(0) == 0).sum())
         if empty:
             return [

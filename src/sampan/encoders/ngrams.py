@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import log
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt, Interval
+from annotated_types import Interval
 
 from sampan.encoders.rows import texts
 from sampan.errors import ConfigError
@@ -37,13 +37,15 @@ class Ngrams:
 
     dimensions: Annotated[int, Interval(ge=2, le=1 << 20)] = 512
     """Length of an embedding."""
-    shortest: Annotated[int, Gt(0)] = 2
+    shortest: Annotated[int, Interval(gt=0, le=1_024)] = 2
     """Characters of the shortest n-grams, the spaces around words included."""
-    longest: Annotated[int, Gt(0)] = 4
+    longest: Annotated[int, Interval(gt=0, le=1_024)] = 4
     """Characters of the longest n-grams."""
     casefold: bool = True
     """Whether upper and lower case are the same."""
-    batch: Annotated[int, Gt(0)] = field(default=256, metadata={"identity": False})
+    batch: Annotated[int, Interval(gt=0, le=1 << 20)] = field(
+        default=256, metadata={"identity": False}
+    )
     """Rows in a batch at most."""
 
     def __post_init__(self) -> None:

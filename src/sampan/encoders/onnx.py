@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Interval
 
 from sampan.encoders.feeds import Feed, feed_of
 from sampan.encoders.inputs import DECIDES, Prepare, blank, kind_of, wanted_settings
@@ -52,9 +52,13 @@ class Onnx:
     `text_embeds`, `audio_embeds`), its own `pooled` output (`pooler_output`), or of
     `last_hidden_state` the class token (`cls`), the `mean` over tokens, patches or frames (without
     padding), or the `sentence` embedding that the modules.json of sentence-transformers makes."""
-    batch: Annotated[int, Gt(0)] = field(default=32, metadata={"identity": False})
+    batch: Annotated[int, Interval(gt=0, le=1 << 20)] = field(
+        default=32, metadata={"identity": False}
+    )
     """Rows in a batch at most."""
-    memory_mb: Annotated[int, Gt(0)] = field(default=4096, metadata={"identity": False})
+    memory_mb: Annotated[int, Interval(gt=0, le=10_000_000)] = field(
+        default=4096, metadata={"identity": False}
+    )
     """Memory that model and one batch take, in MB."""
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Interval
 
 from sampan.encoders.compiling import compile_module, compiling, of_any_size
 from sampan.encoders.inputs import (
@@ -72,12 +72,14 @@ class Transformers:
     """Whether `torch.compile` makes one program of the model's layers, for batches of any size. It
     takes about a minute in each process and needs a C++ compiler in the job. It pays in long jobs
     on a GPU, most with `bfloat16`; on the CPU seldom."""
-    batch: Annotated[int, Gt(0)] | Literal["auto"] = field(
+    batch: Annotated[int, Interval(gt=0, le=1 << 20)] | Literal["auto"] = field(
         default="auto", metadata={"identity": False}
     )
     """Rows in a batch at most. `auto`: 32 on the CPU; on a GPU as many as fit in its memory, up to
     1,024 (found at the start, in powers of two, and no more than make it faster)."""
-    memory_mb: Annotated[int, Gt(0)] = field(default=4096, metadata={"identity": False})
+    memory_mb: Annotated[int, Interval(gt=0, le=10_000_000)] = field(
+        default=4096, metadata={"identity": False}
+    )
     """Memory that model and one batch take, in MB."""
 
     def __post_init__(self) -> None:

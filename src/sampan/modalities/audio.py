@@ -32,6 +32,8 @@ BLOCK_VALUES = 2**18
 FILTER_SAMPLES = 512
 """Samples at the lower of the two rates that soxr's HQ filter sees beyond the end, and more."""
 DECODER_BYTES = 32 * 2**20
+MOST_SAMPLES = 2**29
+"""Of a row: 2 GiB, an hour at 149 kHz."""
 FLOATS = frozenset({"FLOAT", "DOUBLE"})
 LOUD = 8.0
 """
@@ -86,7 +88,7 @@ class Audio:
     """Stored number: float32 at full scale ±1.0, or int16 at ±32,768, half the bytes."""
     full_scale: Annotated[float, Gt(0), Le(2**31)] = 1.0
     """Full scale of sources that hold floats; 32,768 where these are 16-bit numbers."""
-    max_bytes: Annotated[int, Gt(0)] = 256 * 2**20
+    max_bytes: Annotated[int, Gt(0), Le(2**36)] = 256 * 2**20
     """Bytes of one source file at most; a larger one is not read."""
 
     def __post_init__(self) -> None:
@@ -94,6 +96,11 @@ class Audio:
             raise ValueError(
                 f"seconds {self.seconds:g} at rate_hz {self.rate_hz:,} is less than one sample; "
                 f"set seconds to {1 / self.rate_hz:g} or more"
+            )
+        if self._samples() > MOST_SAMPLES:
+            raise ValueError(
+                f"seconds {self.seconds:g} at rate_hz {self.rate_hz:,} are {self._samples():,} "
+                f"samples; at most {MOST_SAMPLES:,} are allowed: set less of either"
             )
 
     def _samples(self) -> int:

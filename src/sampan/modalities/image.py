@@ -68,9 +68,9 @@ class Image:
     """
     black: float = 0.0
     """Value shown as black in such pictures."""
-    max_pixels: Annotated[int, Gt(0)] = 2**26
+    max_pixels: Annotated[int, Gt(0), Le(2**32)] = 2**26
     """Pixels of a source picture at most, by its header; a larger one is not decoded."""
-    max_bytes: Annotated[int, Gt(0)] = 256 * 2**20
+    max_bytes: Annotated[int, Gt(0), Le(2**36)] = 256 * 2**20
     """Bytes of one source file at most; a larger one is not read."""
 
     def __post_init__(self) -> None:

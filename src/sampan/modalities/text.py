@@ -57,7 +57,7 @@ class Text:
 
     bytes: Annotated[int, Ge(4), Le(65_536)] = 256
     """Bytes of UTF-8 that are stored of one text at most; every character fits into 4."""
-    max_bytes: Annotated[int, Gt(0)] = 16 * 2**20
+    max_bytes: Annotated[int, Gt(0), Le(2**36)] = 16 * 2**20
     """Bytes of one source text at most; a longer one is not read."""
 
     def array(self) -> ArraySpec:

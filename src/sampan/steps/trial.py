@@ -57,6 +57,8 @@ def refusal(plugin: Modality, reader: CellReader, cell: Cell) -> str | None:
             plugin.decode(found.data, np.zeros(spec.shape, spec.dtype))
     except InvalidSample as verdict:
         return str(verdict)
+    except MemoryError as fault:
+        return f"needs too much memory: {fault or 'none is left'}"
     return None
 
 
