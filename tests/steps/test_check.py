@@ -359,9 +359,7 @@ def lines_table(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def texts(
-    folder: Path, rows: list[dict[str, Any]], **modalities: dict[str, Any]
-) -> dict[str, Any]:
+def texts(folder: Path, rows: list[dict[str, Any]], **modalities: dict[str, Any]) -> dict[str, Any]:
     """Changes to a config of texts alone: `words`, and these, whose columns are so called."""
     return {
         **lines_table(folder, rows),

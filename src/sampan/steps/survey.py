@@ -295,7 +295,7 @@ class Survey:
         breaks = {
             modality: entry.max_invalid
             for modality, entry in self._dataset.modalities.items()
-            if refused > entry.max_invalid * (self.rows - self.absent[modality])
+            if refused > entry.max_invalid * self.rows
         }
         if not breaks:
             return
