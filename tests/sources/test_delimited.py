@@ -163,7 +163,7 @@ def test_no_row_goes_missing_where_some_of_hexadecimal_keys_are_decimal(tmp_path
     try:
         found = read(tmp_path / "t.tsv", "\n".join(lines) + "\n")
     except DataError as fault:
-        assert "row 1, counting from 0 (key '12')" in str(fault)  # noqa: PT017
+        assert "row 1, counting from 0 (key '12')" in str(fault)
         return
 
     assert len(found) == len(lines) - 1

@@ -424,6 +424,15 @@ def test_rows_that_lack_a_models_input_do_not_count_for_it(tmp_path, capsys):
     ]
 
 
+def test_a_model_for_which_every_sample_lacks_something_is_told_so(tmp_path, capsys):
+    rows = [{"caption": f"text {i}", "label": None} for i in range(30)]
+
+    code, _, errors = checked(tmp_path, capsys, lines_table(tmp_path, rows))
+
+    assert code == 2
+    assert errors == ["error: models.sort: no sample has all that it needs: caption and label"]
+
+
 def test_classes_without_samples_in_train_or_test_are_named(tmp_path, capsys):
     rows = [{"caption": f"text {i}", "label": "rare" if i == 0 else "often"} for i in range(60)]
 

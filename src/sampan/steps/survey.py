@@ -123,6 +123,10 @@ class Division:
         if self.fault:
             yield self.fault
             return
+        if not self.splits:
+            needs = [*self.inputs, *(["label"] if self.is_supervised else [])]
+            yield f"{self.where}: no sample has all that it needs: {listed(needs)}"
+            return
         needed = ("test",) if self.task == "retrieve" else NAMES
         if empty := [name for name in needed if not self.splits[name]]:
             yield (
