@@ -157,6 +157,18 @@ def test_a_carriage_return_in_a_cell_spoils_one_row(tmp_path):
     assert found == [("", None, "unreadable row"), ("2", "one\rtwo", None), ("3", "c", None)]
 
 
+@pytest.mark.parametrize("closing", ["9e\tend", '9e\tan "'])
+def test_no_row_goes_missing_where_some_of_hexadecimal_keys_are_decimal(tmp_path, closing):
+    lines = ["id\ta", "0c\tone", '12\t"two', "3f\tthree", "b4\tfour", "d5\tfive", closing]
+    try:
+        found = read(tmp_path / "t.tsv", "\n".join(lines) + "\n")
+    except DataError as fault:
+        assert "row 1, counting from 0 (key '12')" in str(fault)
+        return
+
+    assert len(found) == len(lines) - 1
+
+
 CELL = st.text(st.sampled_from(list('ab "')), max_size=4)
 
 

@@ -179,3 +179,11 @@ def test_a_dictionary_hides_no_long_cells(tmp_path, monkeypatch):
 
     assert max(len(cells.keys) for cells in batches) <= 2**20 / 20_000
     assert sum(len(cells.keys) for cells in batches) == 3_000
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32()])
+def test_floats_of_few_bits_are_the_numbers_that_were_written(tmp_path, kind):
+    path = table(tmp_path / "t.parquet", score=pa.array([0.1, None, -2.0]).cast(kind))
+
+    assert rows(path, "score") == [("k0", 0.1, None), ("k1", None, None), ("k2", -2.0, None)]
+    assert rows(path, where={"score": "0.1"}) == [("k0", None)]

@@ -612,3 +612,12 @@ def joined(batches: Any) -> Cells:
         found.reasons.extend(cells.reasons)
         found.offsets.extend(cells.offsets)
     return found
+
+
+def test_texts_that_mean_no_value_are_known_in_the_forms_that_labels_have(tmp_path):
+    lines = [json.dumps({"id": i, "a": a}) for i, a in enumerate([" NA ", "NA", -1.0, -1, "x"])]
+    path = write(tmp_path / "t.jsonl", "\n".join(lines))
+
+    (cells,) = Table(path=str(path), key="id", na=["NA", "-1"]).read(path, ("a",))
+
+    assert cells.columns["a"] == [None, None, None, None, "x"]

@@ -96,15 +96,15 @@ def test_a_column_that_no_row_of_json_has_is_found(tmp_path, capsys):
 
 
 def test_rows_further_down_that_cannot_be_used_are_a_warning_with_their_number(tmp_path, capsys):
-    path = table(tmp_path)
-    path.write_text(path.read_text() + '20,0.png,"open,1\n21,0.png\n22,0.png,text,1\n')
+    path = table(tmp_path, rows=60)
+    path.write_text(path.read_text() + '60,0.png,"open,1\n61,0.png\n62,0.png,text,1\n')
 
     code, lines, _ = checked(tmp_path, capsys)
 
     assert code == 0
-    assert lines[0].startswith("dataset d: 23 rows of 256")
+    assert lines[0].startswith("dataset d: 63 rows of 256")
     assert (
-        f"warning: datasets.d: {path}: 2 of 23 rows cannot be used, such as row 20: a quote opens "
+        f"warning: datasets.d: {path}: 2 of 63 rows cannot be used, such as row 60: a quote opens "
         "a cell and does not close in this row: set quote: none, if the table does not quote"
     ) in lines
 
@@ -297,6 +297,39 @@ def test_a_modality_of_which_no_sample_has_a_value_is_a_warning_and_no_error(tmp
     )
 
 
+def test_a_row_that_is_refused_is_no_fault_of_a_modality_without_values(tmp_path, capsys):
+    rows = [{"id": str(i), "words": f"text {i}", "rare": None} for i in range(40)]
+    rows[3]["words"] = "\ud800"
+
+    code, lines, errors = checked(tmp_path, capsys, texts(tmp_path, rows, rare={"max_invalid": 1}))
+
+    assert (code, errors) == (0, [])
+    assert any("rare: 39 of 39 cells are empty" in line for line in warnings(lines))
+
+
+def test_cells_that_one_modality_cannot_use_are_told_of_all(tmp_path, capsys):
+    """Such a row is refused as a whole."""
+    rows = [{"id": str(i), "words": f"text {i}", "rare": [{"bytes": b"x"}]} for i in range(40)]
+    path = tmp_path / "d.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    changes = texts(tmp_path, [], rare={"max_invalid": 1})
+
+    code, _, errors = checked(tmp_path, capsys, changes | {"datasets.d.source.0.path": str(path)})
+
+    assert code == 2
+    assert any("40 of 40 rows cannot be used (40 unusable rare)" in line for line in errors)
+
+
+def test_blank_cells_are_absent_where_a_cell_is_no_value(tmp_path, capsys):
+    path = table(tmp_path)
+    path.write_text(path.read_text().replace(",3.png", ",  ").replace(",5.png", ","))
+
+    code, lines, errors = checked(tmp_path, capsys, NO_MODELS)
+
+    assert (code, errors) == (0, [])
+    assert any("image: 2 of 20 cells are empty" in line for line in warnings(lines))
+
+
 def test_what_tables_hold_cannot_steer_the_terminal(tmp_path, capsys):
     table(tmp_path)
     rows = [[f"\x1b[2J{i}", f"\x1b]0;x\x07{i}.png", "text", i % 2] for i in range(4)]
@@ -323,6 +356,21 @@ def lines_table(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "datasets.d.features.image": ...,
         "models.align": ...,
         "models.sort.inputs": ["caption.ngrams"],
+    }
+
+
+def texts(folder: Path, rows: list[dict[str, Any]], **modalities: dict[str, Any]) -> dict[str, Any]:
+    """Changes to a config of texts alone: `words`, and these, whose columns are so called."""
+    return {
+        **lines_table(folder, rows),
+        **NO_MODELS,
+        "datasets.d.label": ...,
+        "datasets.d.modalities": {
+            name: {"kind": "text", "column": name, "bytes": 16} | settings
+            for name, settings in ({"words": {}} | modalities).items()
+        },
+        "datasets.d.features": {},
+        "encoders": {},
     }
 
 
@@ -374,6 +422,15 @@ def test_rows_that_lack_a_models_input_do_not_count_for_it(tmp_path, capsys):
         "datasets.d.modalities.caption: 20 of 40 cells are empty (50.0 %); these samples are "
         "absent, and no model that needs them uses them"
     ]
+
+
+def test_a_model_for_which_every_sample_lacks_something_is_told_so(tmp_path, capsys):
+    rows = [{"caption": f"text {i}", "label": None} for i in range(30)]
+
+    code, _, errors = checked(tmp_path, capsys, lines_table(tmp_path, rows))
+
+    assert code == 2
+    assert errors == ["error: models.sort: no sample has all that it needs: caption and label"]
 
 
 def test_classes_without_samples_in_train_or_test_are_named(tmp_path, capsys):

@@ -85,3 +85,16 @@ def test_a_page_is_refused_where_max_invalid_was_lowered_after_the_commit(tmp_pa
 
     with pytest.raises(DataError, match=r"3 of 150 samples are invalid .* 0\.01 allows 1;"):
         check_invalid(Plan.parse(config), pipeline.results_of(config))
+
+
+@pytest.mark.parametrize(("bad", "code"), [(2, 0), (12, 2)])
+def test_rows_that_the_index_refuses_break_no_modality_that_few_rows_have(tmp_path, bad, code):
+    config = pipeline.texts(tmp_path, rows=60)
+    lines = [f"s{i},{'rare' if i % 20 == 19 else ''},one,p" for i in range(60)]
+    lines[:bad] = ["torn"] * bad
+    (tmp_path / "texts.csv").write_text("\n".join(["id,text,word,speaker", *lines]))
+    words = list(pipeline.commands(config, ("scan", "index", "preprocess")))
+
+    codes = [main(job) for job in words if not pipeline.remove_outputs(job)]
+
+    assert max(codes) == code

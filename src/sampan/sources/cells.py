@@ -28,7 +28,7 @@ class CellReader:
 
         `InvalidSample` where it cannot be had, `StorageError` after patience.
         """
-        if self.is_empty(cell):
+        if is_empty(cell, self.how):
             return None
         assert cell is not None
         if self.how == "base64":
@@ -41,7 +41,7 @@ class CellReader:
 
     def size(self, source: int, cell: str | bytes | None) -> int | None:
         """About how many bytes `read` would give; a file is not read."""
-        if self.is_empty(cell):
+        if is_empty(cell, self.how):
             return None
         assert cell is not None
         if self.how == "path" and isinstance(cell, str):
@@ -49,9 +49,10 @@ class CellReader:
         size = len(cell if isinstance(cell, bytes) else _encoded(cell))
         return size * 3 // 4 if self.how == "base64" else size
 
-    def is_empty(self, cell: str | bytes | None) -> bool:
-        """Null or of no length; where it is no value itself, blank too."""
-        return not cell or (self.how != "value" and not cell.strip())
+
+def is_empty(cell: str | bytes | None, how: How) -> bool:
+    """Null or of no length; where it is no value itself, blank too."""
+    return not cell or (how != "value" and not cell.strip())
 
 
 def _encoded(cell: str) -> bytes:

@@ -207,8 +207,8 @@ class _Continued:
         if len(cells) != self.num_cells:
             return False
         own, key = cells[self.key_place].strip(' "'), key.strip(' "')
-        if key.isdecimal():
-            return own.isdecimal()
+        if key.isdecimal():  # of hexadecimal keys, too, some are
+            return " " not in own and any(map(str.isdecimal, own))
         return bool(own) and (" " in key or " " not in own)
 
     def _cells(self, text: str) -> list[str]:

@@ -158,12 +158,25 @@ def _values(first: int, batch: Any, paths: Mapping[str, tuple[str, ...]]) -> Bat
         if fields:
             column = pc.struct_field(column, fields)
         try:
-            columns[name] = column.to_pylist()
+            columns[name] = _short_floats(column) or column.to_pylist()
         except MemoryError:
             raise
         except (ValueError, ArithmeticError, LookupError, TypeError, pa.ArrowException):
             columns[name], faults[name] = _one_by_one(name, column)
     return Batch(first, batch.num_rows, columns, faults)
+
+
+def _short_floats(column: Any) -> list[float | None]:
+    """Of 16 or 32 bits: as they are written, 0.1 rather than 0.10000000149011612; else nothing."""
+    import pyarrow.types as kinds
+
+    if not (kinds.is_float16(column.type) or kinds.is_float32(column.type)):
+        return []
+    values = column.to_numpy(zero_copy_only=False)  # with NaN where there is none
+    return [
+        None if value != value else float(text)
+        for value, text in zip(values, values.astype(str), strict=True)
+    ]
 
 
 def _one_by_one(name: str, column: Any) -> tuple[list[Any], dict[int, str]]:

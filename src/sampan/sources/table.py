@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Annotated, Any, ClassVar, Literal
 
@@ -27,7 +28,7 @@ from sampan.sources.parquet import (
     parquet_batches,
     paths_of,
 )
-from sampan.sources.values import text_of
+from sampan.sources.values import label_of, text_of
 
 UNPACK = {
     "gzip-compressed": "gunzip -k",
@@ -269,10 +270,13 @@ class Table:
         """The values, None in place of those that mean that there is none."""
         if not self.na:
             return values
-        return [
-            None if isinstance(value, str | int | float) and str(value) in self.na else value
-            for value in values
-        ]
+        return [None if self._is_na(value) else value for value in values]
+
+    def _is_na(self, value: Any) -> bool:
+        """Whether it is one of `na` as it is written, or as labels are."""
+        if not isinstance(value, str | int | float | Decimal):
+            return False
+        return str(value) in self.na or label_of(value) in self.na
 
 
 def _batches(found: Iterator[Row], rows: int) -> Iterator[list[Row]]:

@@ -77,6 +77,13 @@ def cell_of(value: Any) -> str | bytes | None:
     if isinstance(value, list | tuple | dict):
         try:
             return json.dumps(value, ensure_ascii=False, default=_in_json)
+        except _BytesInside:
+            change = (
+                "name a field, such as column.bytes"
+                if isinstance(value, dict)
+                else "a cell is one picture, sound or text: give each a row or a column"
+            )
+            raise InvalidSample(f"bytes are inside of a list or object; {change}") from None
         except (TypeError, ValueError, RecursionError) as fault:
             raise InvalidSample(f"a list or object that has no text: {fault}") from None
     return text_of(value)
@@ -90,9 +97,13 @@ def _media(value: dict[str, Any]) -> str | bytes | None:
     raise InvalidSample("an object of bytes and path that holds neither bytes nor a text")
 
 
+class _BytesInside(Exception):
+    """JSON has no bytes."""
+
+
 def _in_json(value: Any) -> str | None:
     if isinstance(value, bytes):
-        raise ValueError("bytes are inside of it; name a field, such as column.bytes")
+        raise _BytesInside
     return text_of(value)
 
 

@@ -206,27 +206,33 @@ class DatasetCheck:
         reasons: list[str | None] = [None] * len(head.keys)
         for use, column in self.dataset.columns.items():
             converted(label_of, use, head.columns[column], reasons)
+        for modality, entry in self.dataset.modalities.items():
+            converted(cell_of, modality, head.columns[entry.column], reasons)
         if unusable := list(filter(None, reasons)):
             (self.faults if len(unusable) == len(reasons) else self.warnings).append(
                 f"datasets.{self.name}: {len(unusable)} of the first {len(reasons)} samples cannot "
                 f"be used: {unusable[0]}"
             )
+        reasons = [given or found for given, found in zip(head.reasons, reasons, strict=True)]
         allow = [self.dataset.source[number].allow]
         for modality, entry in self.dataset.modalities.items():
             plugin = self.modalities[modality]
             files = SampleFiles([root], plugin.max_bytes, patience_seconds=0, allow=allow)
             reader = CellReader(files, entry.cell or plugin.cell)
-            bad, absent = [], 0
+            bad, absent, refused = [], 0, 0
             cells = head.columns[entry.column]
-            for key, cell, reason in zip(head.keys, cells, head.reasons, strict=True):
+            for key, cell, reason in zip(head.keys, cells, reasons, strict=True):
                 try:
                     if reason:
+                        refused += 1
                         raise InvalidSample(reason)
                     absent += not _decode(plugin, reader, cell_of(cell))
                 except InvalidSample as verdict:
                     bad.append(f"{key or 'no key'}: {verdict}")
             if bad:
-                fatal = len(bad) == len(cells) - absent and entry.max_invalid < 1
+                none_left = len(bad) == len(cells) - absent
+                own = len(bad) > refused or not absent
+                fatal = none_left and own and entry.max_invalid < 1
                 self._refused |= {modality} if fatal else set()
                 (self.faults if fatal else self.warnings).append(
                     f"datasets.{self.name}.modalities.{modality}: {len(bad)} of the first "

@@ -9,7 +9,7 @@ import argparse
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sampan.errors import DataError, StorageError
 from sampan.plan import Stage
@@ -17,7 +17,7 @@ from sampan.steps import job
 from sampan.store.committed import commit
 from sampan.store.documents import ColumnsReceipt, Receipt
 from sampan.store.durable import read_json, with_checksum, write_json
-from sampan.store.index import IndexFolder
+from sampan.store.index import IndexFolder, IndexPart
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def commit_stage(spec: dict[str, Any], results: Path, turn: job.Turn) -> None:
     """Commit a variant of a stage, unless more of its samples are invalid than `max_invalid`."""
     stage, variant = job.stage_of(spec["stage"]), job.variant_of(results, spec["stage"])
     receipts = [variant.receipt(part) for part in job.partitions(spec)]
-    present = 0
+    rows = present = 0
     reasons: Counter[str] = Counter()
     for path in receipts:
         receipt = read_json(path, Receipt)
@@ -46,9 +46,11 @@ def commit_stage(spec: dict[str, Any], results: Path, turn: job.Turn) -> None:
             raise StorageError(
                 f"{path}: made with other settings; run: sampan forget {stage.variant}"
             )
+        rows += receipt["rows"]
         present += receipt["rows"] - receipt.get("absent", 0)
         reasons.update(receipt["reasons"])
-    if fault := too_many_invalid(stage, present, reasons, spec["max_invalid"]):
+    counts = Counts(rows, present, reasons)
+    if fault := too_many_invalid(stage, results, counts, spec["max_invalid"]):
         raise DataError(fault)
     header: dict[str, Any] = {
         name: spec[name] for name in ("stage", "above", "made_with") if name in spec
@@ -61,21 +63,50 @@ def commit_stage(spec: dict[str, Any], results: Path, turn: job.Turn) -> None:
     )  # fmt: skip
 
 
-def too_many_invalid(
-    stage: Stage, present: int, reasons: Mapping[str, int], max_invalid: float
-) -> str | None:
-    """Why a stage cannot serve, if more of the samples that it has are invalid than that share."""
+class Counts(NamedTuple):
+    """Rows of a stage."""
+
+    rows: int
+    present: int
+    """Those whose cells are not empty."""
+    reasons: Mapping[str, int]
+    """Why others are not valid, and how many."""
+
+
+def too_many_invalid(stage: Stage, results: Path, counts: Counts, max_invalid: float) -> str | None:
+    """
+    Why a stage cannot serve, if more of the samples that it has are invalid than that share.
+
+    Rows that the index refuses are compared with all rows: whether they have this modality is
+    not known, and a modality that few rows have would seem broken by them.
+    """
     above = f"{stage.name.partition('.')[0]} is not valid"
-    own = {reason: samples for reason, samples in reasons.items() if reason != above}
-    invalid = sum(own.values())
+    own = {reason: samples for reason, samples in counts.reasons.items() if reason != above}
+    invalid, present = sum(own.values()), counts.present
     if invalid <= max_invalid * present:
         return None
+    if above not in counts.reasons:
+        refused = _refused(IndexFolder(results / stage.dataset / "index"), counts.rows)
+        others = invalid - refused
+        if refused <= max_invalid * counts.rows and others <= max_invalid * (present - refused):
+            return None
     return (
         f"{stage.dataset}: {stage.variant}: {invalid:,} of {present:,} samples are invalid "
         f"({', '.join(sorted(own)[:5])}); max_invalid: {max_invalid:g} allows "
         f"{int(max_invalid * present):,}; raise it, or mend the data and run: "
         f"sampan forget {stage.variant}"
     )
+
+
+def _refused(folder: IndexFolder, rows: int) -> int:
+    """How many of the dataset's first rows its index has a reason against."""
+    refused = part = 0
+    while rows > 0 and folder.part(part).exists():
+        table = IndexPart(folder.part(part))
+        reasons = table.read(["reason"])["reason"][:rows]
+        refused += sum(reason is not None for reason in reasons)
+        rows, part = rows - table.rows, part + 1
+    return refused
 
 
 def commit_index(spec: dict[str, Any], results: Path) -> None:

@@ -7,8 +7,7 @@ number of cells that are chosen at random, the same ones each time.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +21,12 @@ from sampan.errors import DataError
 from sampan.plan import Plan
 from sampan.plugins import Cells
 from sampan.reporting.wording import count, listed, percent
-from sampan.sources.values import label_of
+from sampan.sources.cells import How, is_empty
+from sampan.sources.values import cell_of, label_of
 from sampan.steps.index import converted
 from sampan.store.splits import NAMES, split_of
 from sampan.terminal import shortened
-from sampan.training.targets import LARGEST
+from sampan.training.targets import LARGEST, number_of
 
 LABELS_COUNTED = 10_000
 KEYS_COMPARED = 20_000_000
@@ -123,6 +123,10 @@ class Division:
         if self.fault:
             yield self.fault
             return
+        if not self.splits:
+            needs = [*self.inputs, *(["label"] if self.is_supervised else [])]
+            yield f"{self.where}: no sample has all that it needs: {listed(needs)}"
+            return
         needed = ("test",) if self.task == "retrieve" else NAMES
         if empty := [name for name in needed if not self.splits[name]]:
             yield (
@@ -186,6 +190,10 @@ class Survey:
 
     def __init__(self, name: str, dataset: DatasetSettings, plan: Plan) -> None:
         self._name, self._dataset = name, dataset
+        self._how: dict[str, How] = {
+            modality: entry.cell or plan.modality(name, modality).cell
+            for modality, entry in dataset.modalities.items()
+        }
         self.divisions = {
             model: Division(
                 where=f"models.{model}",
@@ -203,6 +211,8 @@ class Survey:
         self.samples = {modality: Sample(CHOSEN) for modality in dataset.modalities}
         self.objects: dict[str, list[str]] = {}
         """Text modality → fields of the objects that its cells hold."""
+        self.refused: Counter[str] = Counter()
+        """Why rows are in no modality's array; each counts once."""
         self._empty_keys = 0
         self._hashes: list[NDArray[np.uint64]] = []
         self._numbers: list[NDArray[np.int64]] = []
@@ -214,13 +224,18 @@ class Survey:
             use: np.array(converted(label_of, use, cells.columns[column], reasons) or [], object)
             for use, column in self._dataset.columns.items()
         }
+        modalities = {
+            modality: converted(cell_of, modality, cells.columns[entry.column], reasons)
+            for modality, entry in self._dataset.modalities.items()
+            if entry.column in cells.columns
+        }
+        self.refused.update(reason.partition(": ")[0] for reason in reasons if reason)
         keys = np.array(cells.keys, object)
         usable = np.array([reason is None for reason in reasons], bool) & (keys != "")
         self._keys(cells, keys)
         present = {
-            modality: self._present(modality, source, root, cells, cells.columns[entry.column])
-            for modality, entry in self._dataset.modalities.items()
-            if entry.column in cells.columns
+            modality: self._present(modality, source, root, cells, found, reasons)
+            for modality, found in modalities.items()
         }
         groups = columns.get("group")
         groups = keys if groups is None else np.where(groups == None, keys, groups)  # noqa: E711
@@ -245,12 +260,19 @@ class Survey:
             self._numbers.append(self.rows + rows)
 
     def _present(
-        self, modality: str, source: int, root: Path, cells: Cells, values: Sequence[Any]
+        self,
+        modality: str,
+        source: int,
+        root: Path,
+        cells: Cells,
+        kept: Sequence[str | bytes | None],
+        reasons: Sequence[str | None],
     ) -> NDArray[np.bool_]:
         """(sample): whether the cell is not empty."""
-        entry = self._dataset.modalities[modality]
-        found = np.array([not _is_empty(value) for value in values], bool)
-        is_read = np.array([reason is None for reason in cells.reasons], bool)
+        entry, how = self._dataset.modalities[modality], self._how[modality]
+        values = cells.columns[entry.column]
+        found = np.array([not is_empty(cell, how) for cell in kept], bool)
+        is_read = np.array([reason is None for reason in reasons], bool)
         self.looked_at[modality] += int(is_read.sum())
         self.absent[modality] += int((is_read & ~found).sum())
         if entry.kind == "text" and modality not in self.objects:
@@ -267,8 +289,27 @@ class Survey:
     def faults(self) -> Iterator[str]:
         if self._dataset.on_duplicate == "error":
             yield from self._of_keys()
+        yield from self._of_refused()
         for division in self.divisions.values():
             yield from division.faults()
+
+    def _of_refused(self) -> Iterator[str]:
+        """Rows that cannot be used count in every modality: where that is more than it allows."""
+        refused = sum(self.refused.values())
+        breaks = {
+            modality: entry.max_invalid
+            for modality, entry in self._dataset.modalities.items()
+            if refused > entry.max_invalid * self.rows
+        }
+        if not breaks:
+            return
+        shown = ", ".join(f"{n:,} {shortened(why)}" for why, n in self.refused.most_common(SHOWN))
+        yield (
+            f"datasets.{self._name}: {refused:,} of {count(self.rows, 'row')} cannot be used "
+            f"({shown}), which is more than max_invalid allows in "
+            f"{listed([f'{name} ({most:g})' for name, most in breaks.items()])}; mend them, or "
+            "raise it"
+        )
 
     def warnings(self) -> Iterator[str]:
         where = f"datasets.{self._name}"
@@ -320,16 +361,5 @@ class Survey:
             )
 
 
-def _is_empty(value: Any) -> bool:
-    """As a cell is taken for absent: null, NaN, no text, an object without bytes and path."""
-    if isinstance(value, str | bytes):
-        return not value
-    if isinstance(value, Mapping):
-        return value.keys() <= {"bytes", "path"} and not any(value.values())
-    return value is None or (isinstance(value, float) and value != value)
-
-
 def _is_number(label: str) -> bool:
-    with suppress(ValueError):
-        return abs(float(label)) <= LARGEST
-    return False
+    return abs(number_of(label)) <= LARGEST

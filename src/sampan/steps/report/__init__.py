@@ -19,7 +19,7 @@ from sampan.reporting.data import DatasetReport, ModelReport, Provenance, Report
 from sampan.reporting.page import render
 from sampan.reporting.wording import count, listed
 from sampan.steps import job
-from sampan.steps.commit import too_many_invalid
+from sampan.steps.commit import Counts, too_many_invalid
 from sampan.steps.examples import Examples
 from sampan.steps.report.dataset import dataset_report
 from sampan.steps.report.jobs import jobs_of
@@ -62,7 +62,8 @@ def check_invalid(plan: Plan, results: Path) -> None:
         about = Committed(Variant(results / stage.folder)).about
         present = about["rows"] - about.get("absent", 0)
         max_invalid = plan.commit_spec(stage)["max_invalid"]
-        faults.append(too_many_invalid(stage, present, about["reasons"], max_invalid))
+        counts = Counts(about["rows"], present, about["reasons"])
+        faults.append(too_many_invalid(stage, results, counts, max_invalid))
     if found := list(filter(None, faults)):
         raise DataError(found)
 
