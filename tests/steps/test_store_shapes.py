@@ -29,7 +29,7 @@ KINDS = {
     "model.json": "models/*/model.json",
     "metrics.json": "models/*/metrics.json",
     "history.json": "models/*/history.json",
-    "a manifest": "models/*/checkpoints/step-*1/manifest.json",
+    "a manifest": "models/*/checkpoints/step-*/manifest.json",
 }
 VALUES = ["{}", "[]", "null", "1", '"x"', "", '{"a": ', "[" * 3000, "\ufffd", '{"parts": [[]]}']
 OTHER_TYPE = {dict: [], list: {}, str: 7, int: "x", float: "x"}

@@ -1,5 +1,6 @@
 """Every kind of damage that was tried on a finished run: verify names it, repair leads back."""
 
+import json
 import os
 import shutil
 import time
@@ -13,6 +14,7 @@ from steps import running, verified
 from steps.verified import edit_records, edited
 
 from sampan.cli import main
+from sampan.store.durable import with_checksum
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,25 @@ def layout_of_other_rows(stage):
                 array["rows_per_shard"] = array["rows_per_chunk"] = 16
 
     edited(stage / "layout.json", change)
+
+
+def of_another_dataset(scan):
+    parts = [part | {"keys": "0" * 32} for part in scan["parts"]]
+    listed = dict.fromkeys(scan["listed"], "0" * 32)
+    return with_checksum(scan | {"parts": parts, "listed": listed})
+
+
+def of_another_model(card):
+    return with_checksum(card | {"digests": card["digests"] | {"settings": "f" * 64}})
+
+
+def digest_in(layout):
+    return json.loads(layout.read_text())["settings"]
+
+
+def exchange(folder, text, other):
+    for path in (*folder.glob("*.json"), *folder.glob("receipts/*.json")):
+        path.write_text(path.read_text().replace(text, other))
 
 
 def lose(*paths):
@@ -281,6 +302,10 @@ STAGE = {
         ),
         "layout.json: is not the layout of the shards that are recorded",
     ),
+    "the folder of another variant": (
+        lambda p: exchange(p.stage, digest_in(p.stage / "layout.json"), "f" * 64),
+        "layout.json: is another variant's",
+    ),
     "a lost zarr.json": (
         lambda p: lose(p.stage / "data.zarr/text/zarr.json"),
         "text/zarr.json: is",
@@ -371,6 +396,10 @@ INDEX = {
         lambda p: rewrite(p.index / "part-00000.parquet", replace("reason", 3, "bad")),
         "part-00000.parquet: its column",
     ),
+    "two parts swapped": (
+        lambda p: swap(p.index / "part-00000.parquet", p.index / "part-00001.parquet"),
+        "part-00001.parquet: its rows are not those of its receipt",
+    ),
     "a part without its columns": (
         lambda p: pq.write_table(
             pq.read_table(p.index / "part-00000.parquet", columns=["key", "text"]),
@@ -392,6 +421,13 @@ INDEX = {
             p.index / "plan/part-00001.json", lambda plan: plan["00001"].update(first=7)
         ),
         "part-00001.json: is not what the scan wrote",
+    ),
+    "half of a surrogate pair in a plan": (
+        lambda p: edited(
+            p.index / "plan/part-00001.json",
+            lambda plan: plan["00001"]["pieces"][0].update(file="\ud800"),
+        ),
+        "part-00001.json: is damaged",
     ),
     "a missing receipt of cells": (
         lambda p: lose(p.index / "receipts/text/part-00001.json"),
@@ -417,6 +453,10 @@ INDEX = {
     "scan.json edited": (
         lambda p: edited(p.index / "scan.json", lambda found: found["parts"][0].update(keys="x")),
         "scan.json: is not what the scan wrote",
+    ),
+    "scan.json of another dataset": (
+        lambda p: edited(p.index / "scan.json", of_another_dataset),
+        "scan.json: is of other rows than those committed",
     ),
     "columns@….json lost": (lambda p: lose(one(p.index, "columns@*.json")), "columns@"),
     "columns@….json cut": (lambda p: cut(one(p.index, "columns@*.json"), 20), "is damaged"),
@@ -459,6 +499,10 @@ MODEL = {
     "model.json edited": (
         lambda p: edited(p.model / "model.json", set_to(seed=7)),
         "model.json: is not what was written",
+    ),
+    "the folder of another model": (
+        lambda p: edited(p.model / "model.json", of_another_model),
+        "model.json: is another model's",
     ),
     "weights changed": (
         lambda p: flip(p.model / "model.safetensors", -1),
@@ -522,3 +566,34 @@ def test_a_source_that_was_changed_is_said_where_it_is_read_again(change, config
     assert main(["verify", "--repair", "--results", "results"]) == 0
 
     assert f"note: {source}: {change}; what is made again" in capsys.readouterr().out
+
+
+def test_a_receipt_that_is_not_committed_yet_is_no_damage(config, capsys):
+    places = Places(config)
+    stage = places.stage / "dataset.json"
+    before = stage.read_bytes()
+    with Path("texts.csv").open("a") as file:
+        file.write("new,neu,one,p1\n")
+    for job in verified.jobs(config):
+        if job.words[0] == "preprocess":
+            job.outputs[0].unlink()
+        assert main(job.words) == 0
+        if job.words[0] == "preprocess" and job.outputs[0].name == "part-00001.json":
+            break
+    capsys.readouterr()
+
+    assert main(["verify", "--deep", "--repair", "--results", "results"]) == 0
+
+    assert "part-00001.json: is newer than dataset.json, and not comm" in capsys.readouterr().out
+    assert stage.read_bytes() == before
+
+
+def test_what_does_not_look_like_a_shard_is_left_to_its_owner(config, capsys):
+    shard = Places(config).stage / "data.zarr/text/c.1.0"
+    shard.rename(shard.with_name("c.1.0.moved"))
+    shard.symlink_to("c.1.0.moved")
+
+    assert main(["verify", "--deep", "--repair", "--results", "results"]) == 0
+
+    assert "c.1.0.moved: is no file of this stage" in capsys.readouterr().out
+    assert shard.exists()

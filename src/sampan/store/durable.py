@@ -180,7 +180,10 @@ def read_json(path: Path, shape: Any = object) -> Any:
     `StorageError` where it is missing, damaged or of another shape.
     """
     try:
-        value = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        value = json.loads(data)
+        if b"\\ud" in data.lower():  # half of a pair, which is no text
+            json.dumps(value, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise StorageError(f"{path}: is missing") from None
     except OSError as fault:

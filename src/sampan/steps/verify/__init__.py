@@ -38,7 +38,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if not args.results.is_dir():
         raise StorageError(f"{args.results}: no such results folder; set --results")
-    found = list(faults(args.results, deep=args.deep))
+    everything = list(faults(args.results, deep=args.deep))
+    for message in dict.fromkeys(fault.message for fault in everything if not fault.is_damage):
+        print(f"note: {message}")
+    found = [fault for fault in everything if fault.is_damage]
     if not found:
         print(f"{args.results}: everything that is recorded is there and whole")
         return

@@ -16,6 +16,8 @@ class Fault:
     """
 
     message: str
+    is_damage: bool = True
+    """Or what a run that is under way, or was stopped, has left to do."""
     restored: tuple[Path, Any] | None = None
     stray: Path | None = None
     is_ours: bool = True

@@ -42,11 +42,13 @@ def index_faults(folder: IndexFolder, deep: bool, *, is_needed: bool) -> Iterato
     except StorageError as fault:
         yield Fault(message=fault.faults[0], remade=(path,))
         return
+    if about["dataset"] != folder.path.parent.name:
+        message = f"{path}: is of the dataset {about['dataset']}; move the folder back"
+        yield Fault(message=message, remade=(path,))
+        return
     size = about["rows_per_job"]
-    if (
-        not is_as_written(about)
-        or about["dataset"] != folder.path.parent.name
-        or not 0 <= len(about["parts"]) * size - about["capacity"] < max(1, size)
+    if not is_as_written(about) or not 0 <= len(about["parts"]) * size - about["capacity"] < max(
+        1, size
     ):
         yield Fault(message=f"{path}: is not what was committed", remade=(path,))
         return
@@ -117,11 +119,22 @@ def _state_faults(
     ):
         yield Fault(message=f"{path}: is not what the scan wrote", remade=again)
         return
-    for number, plan in plans.items():
-        if not _is_scanned(number, plan, state, about):
-            own = folder.plan(number, partitions)
-            listed = folder.receipt("columns", number)
-            yield Fault(message=f"{own}: is not what the scan wrote", remade=(own, listed))
+    wrong = [n for n, plan in plans.items() if not _is_scanned(n, plan, state, about)]
+    for number in wrong:
+        own = folder.plan(number, partitions)
+        listed = folder.receipt("columns", number)
+        yield Fault(message=f"{own}: is not what the scan wrote", remade=(own, listed))
+    filled = [number for number, plan in plans.items() if plan["rows"]]
+    if (
+        wrong
+        and {*filled} <= {*wrong}
+        and all(
+            (plans[n]["first"], plans[n]["rows"], plans[n]["keys"])
+            == (about["parts"][n]["first"], about["parts"][n]["rows"], about["parts"][n]["keys"])
+            for n in filled
+        )
+    ):
+        yield Fault(message=f"{path}: is of other rows than those committed", remade=again)
 
 
 def _is_scanned(number: int, plan: PartPlan, state: ScanState, about: IndexDataset) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from sampan.errors import StorageError
 from sampan.steps.verify.fault import Fault
 from sampan.store.catalogue import Entry
-from sampan.store.documents import HistoryFile, Metrics, ModelCard
+from sampan.store.documents import FileSum, HistoryFile, Metrics, ModelCard
 from sampan.store.durable import is_as_written, read_json
 from sampan.store.shard import crc32c_of
 
@@ -27,9 +27,14 @@ def model_faults(entry: Entry, deep: bool) -> Iterator[Fault]:
 
 
 def _card_faults(entry: Entry, card: ModelCard, path: Path, deep: bool) -> Iterator[Fault]:
-    its_own = card["model"] == entry.name and card["digests"]["settings"].startswith(entry.digest)
-    if not its_own or not is_as_written(card):
+    if not is_as_written(card):
         yield Fault(message=f"{path}: is not what was written", remade=(path,))
+        return
+    if card["model"] != entry.name or not card["digests"]["settings"].startswith(entry.digest):
+        # With its own files beside it, they would be evaluated under this model's name.
+        files = [path.parent / Path(name).name for name in card["files"]]
+        theirs = [file for file in files if _is_recorded(file, card["files"][file.name])]
+        yield Fault(message=f"{path}: is another model's", remade=(path, *theirs))
         return
     broken = []
     for name, wanted in card["files"].items():
@@ -50,6 +55,10 @@ def _card_faults(entry: Entry, card: ModelCard, path: Path, deep: bool) -> Itera
             read_json(history, HistoryFile)
         except StorageError as fault:
             yield Fault(message=fault.faults[0], remade=(history,), asked=(path,))
+
+
+def _is_recorded(file: Path, wanted: FileSum) -> bool:
+    return file.is_file() and crc32c_of(file) == wanted["crc32c"]
 
 
 def _metrics_faults(card: ModelCard, path: Path) -> Iterator[Fault]:

@@ -15,7 +15,7 @@ from sampan.store.catalogue import Entry
 from sampan.store.committed import FAULTS_NAMED, bytes_of
 from sampan.store.documents import PartOfStage, Receipt
 from sampan.store.identity import digest_lines
-from sampan.store.index import Index, IndexFolder
+from sampan.store.index import Index, IndexFolder, IndexPart
 from sampan.store.layout import Layout
 from sampan.store.ledger import Listing, Record
 from sampan.store.parquet import read_table
@@ -246,7 +246,10 @@ class PartitionCheck:
             return True
         try:
             rows = [int(str(row)) for row in columns["row"]]
-            wanted = quarantined(self._index.part(receipt["part"]), modality, rows)
+            table = IndexPart(self._index.part(receipt["part"]))
+            if table.first != receipt["first"] or table.stored < receipt["rows"]:
+                return True  # what is wrong with the index is said of it
+            wanted = quarantined(table.path, modality, rows)
         except StorageError:
             return True
         return all(columns.get(name) == values for name, values in wanted.items())

@@ -88,7 +88,7 @@ def _layout(
         return found, []
     right = next((one for one in (arrays, committed) if one is not None and one == committed), None)
     right = right or committed or arrays
-    if right is not None:
+    if right is not None and right.settings.startswith(entry.digest):
         message = message or f"{path}: is not the layout of the arrays beside it"
         return right, [Fault(message=message, restored=(path, right.as_json()))]
     if found is not None and not _is_of_another_layout(entry, found):
@@ -172,9 +172,12 @@ def _parts_faults(
         total += check.bytes
         if part_of(receipt) != part_of(listed[number]):
             stale = True
-            yield Fault(
-                message=f"{path}: is not what dataset.json lists", remade=(variant.dataset,)
-            )
+            if path.stat().st_mtime_ns > variant.dataset.stat().st_mtime_ns:
+                message = f"{path}: is newer than dataset.json, and not committed yet"
+                yield Fault(message=message, is_damage=False)
+            else:
+                message = f"{path}: is not what dataset.json lists"
+                yield Fault(message=message, remade=(variant.dataset,))
     if about is not None and not stale and len(whole) == len(listed):
         wanted = described(layout, whole, total)
         if wrong := [name for name in wanted if about.get(name, 0) != wanted[name]]:

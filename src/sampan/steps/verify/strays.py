@@ -1,5 +1,6 @@
 """What lies among a stage's arrays and is none of theirs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from sampan.store.layout import Layout
 from sampan.store.lease import attempts
 from sampan.store.ledger import Listing
 from sampan.store.variant import Variant
+
+_SHARD = re.compile(r"c(\.\d+)+")
 
 KEPT_OPEN = ".nfs"
 """How NFS names a file that was removed while somebody has it open."""
@@ -42,7 +45,7 @@ def stray_faults(variant: Variant, layout: Layout, rows: int) -> Iterator[Fault]
                 continue
             if path.name.endswith(".partial"):
                 continue
-            if path.name.startswith("c.") and (path.is_symlink() or path.is_file()):
+            if _SHARD.fullmatch(path.name) and (path.is_symlink() or path.is_file()):
                 message = f"{path}: no record knows it"
                 yield Fault(message=message, stray=path, is_ours=is_idle)
             else:
@@ -66,6 +69,6 @@ def _is_an_array(path: Path) -> bool:
     if path.is_symlink() or not path.is_dir():
         return False
     return all(
-        inner.is_file() and (inner.name == "zarr.json" or inner.name.startswith("c."))
+        inner.is_file() and (inner.name == "zarr.json" or _SHARD.fullmatch(inner.name))
         for inner in path.iterdir()
     )
