@@ -4,7 +4,9 @@ import shutil
 import struct
 
 import pytest
+import torch
 from encoders.stored import texts
+from safetensors.torch import load_file, save_file
 
 from sampan.cli import main
 from sampan.encoders.onnx import Onnx
@@ -184,3 +186,12 @@ def test_a_config_that_asks_for_other_code_or_other_numbers_is_refused(
 
     for said in refusals(folder, capsys):
         assert re.search(fault, said)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.float8_e4m3fn])
+def test_weights_that_are_no_floats_are_refused(dtype, folder, capsys):
+    file = folder / "model.safetensors"
+    save_file({name: values.to(dtype) for name, values in load_file(file).items()}, file)
+
+    for said in refusals(folder, capsys):
+        assert f"{file}: " in said and "not quantised ones" in said

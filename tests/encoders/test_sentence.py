@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from encoders.stored import pictures, text_rows, texts
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from sampan.cli import main
 from sampan.encoders.onnx import Onnx
@@ -251,6 +251,11 @@ def pickle_dense(folder):
     (folder / "2_Dense/model.safetensors").rename(folder / "2_Dense/pytorch_model.bin")
 
 
+def quantised_dense(folder):
+    file = folder / "2_Dense/model.safetensors"
+    save_file({name: values.astype(np.int8) for name, values in load_file(file).items()}, file)
+
+
 def without_pooling(folder):
     entries = json.loads((folder / "modules.json").read_text())
     (folder / "modules.json").write_text(json.dumps([entries[0], entries[2]]))
@@ -293,7 +298,18 @@ KWARGS = {"model_kwargs": {"attn_implementation": "sdpa"}, "tokenizer_args": {"a
             reset("2_Dense/config.json", module_input_name="token_embeddings"),
             "module_input_name: 'token_embeddings' is not applied here",
         ),
-        (reset("1_Pooling/config.json", pooling_mode="best"), r"pooling_mode: \('best',\) is not"),
+        (reset("1_Pooling/config.json", pooling_mode="best"), r"pooling_mode: \['best'\] is not"),
+        (reset("1_Pooling/config.json", pooling_mode=3), "pooling_mode: 3 is not applied here"),
+        (reset("1_Pooling/config.json", pooling_mode=[["cls"]]), r"pooling_mode: \[\['cls'\]\] is"),
+        (
+            reset("1_Pooling/config.json", pooling_mode=None, pooling_mode_best=True),
+            "pooling_mode_best.* is not applied here",
+        ),
+        (
+            reset("1_Pooling/config.json", pooling_mode=None, pooling_mode_mean_tokens=False),
+            r"pooling_mode: \[\] is not applied here",
+        ),
+        (quantised_dense, "linear.weight is I8, weights are F64, F32, F16, BF16"),
         (reset("sentence_bert_config.json", **KWARGS), "tokenizer_args: .* is not applied here"),
         (reset("sentence_bert_config.json", max_seq_length="6"), "max_seq_length: '6' is no"),
         (

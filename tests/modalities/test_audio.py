@@ -296,6 +296,16 @@ def test_an_mp3_with_zeros_behind_its_tag_is_read_as_by_its_name(data):
     np.testing.assert_allclose(row[: told.length], sound.mean(axis=1)[: told.length], atol=1e-6)
 
 
+def test_a_tag_before_a_wav_file_costs_none_of_its_sound():
+    source = samples.tone(seconds=0.5, rate_hz=16_000)
+    plugin = Audio(rate_hz=16_000, seconds=0.5)
+
+    row, told = decoded(plugin, b"ID3\4\0\0\0\0\7\x76" + bytes(1_014) + source)
+
+    np.testing.assert_array_equal(row, decoded(plugin, source)[0])
+    assert told == (8_000, (SHIFTED,))
+
+
 def test_whole_numbers_stored_as_floats_are_noted_and_can_be_scaled():
     numbers = noise(800).astype(np.float32)
     source = wav(numbers, subtype="FLOAT")
@@ -340,6 +350,7 @@ def test_full_scale_is_of_floats_alone():
             "corrupt audio: a WAV sound, there is no sound",
         ),
         (samples.tone("FLAC")[:60], "corrupt audio: a FLAC sound, "),
+        (samples.tone("MP3")[:100], "corrupt audio: an MP3 sound, it ends before its first frame"),
     ],
 )
 def test_what_is_no_sound_is_named(source, said):

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from modalities.tiff import SHORT, tiff
+from modalities.tiff import LONG, SHORT, tiff
 
 from sampan.errors import InvalidSample
 from sampan.modalities.image import Image
@@ -167,3 +167,47 @@ def test_a_microscope_s_picture_is_noted_and_can_be_seen(data):
     assert dark[1].notes == (DARK,)
     assert bright[1].notes == ()
     assert dark[0].mean() < 10 < 100 < bright[0].mean()
+
+
+@pytest.mark.parametrize("make", [tiff, png])
+def test_a_few_saturated_pixels_do_not_hide_that_a_picture_is_dark(make):
+    pixels = np.full((40, 40), 4_095, np.uint16)
+    pixels[0, :10] = 65_535
+
+    _, told = decoded(Image(height=40, width=40), make(pixels))
+
+    assert told.notes == ("dark: nearly fits into 12 of 16 bits (white: 4095)",)
+
+
+def test_a_drawing_on_black_is_not_called_dark():
+    pixels = np.zeros((40, 40), np.uint16)
+    pixels[0, :10] = 65_535
+
+    assert decoded(Image(height=40, width=40), tiff(pixels))[1].notes == ()
+
+
+def test_dark_floats_are_noted():
+    pixels = np.array([[0.0, 0.001, 0.002, 0.004]], np.float32)
+
+    assert grey(tiff(pixels, sample_format=FLOAT)) == (
+        [0, 0, 1, 1],
+        ("dark: floats up to a quarter of 1.0 (set white)",),
+    )
+
+
+def test_eight_bits_may_be_signed():
+    pixels = np.array([[-128, -1, 0, 127]], np.int8)
+    source = tiff(pixels, sample_format=SIGNED)
+
+    with pytest.raises(InvalidSample, match="from -128 to 127; set white"):
+        grey(source)
+    assert grey(source, black=-128, white=127) == ([0, 127, 128, 255], ())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_deep_colours_that_lie_apart_are_refused_where_they_would_be_misread(order):
+    colours = np.arange(12, dtype=np.uint16).reshape(1, 4, 3) * 5_000
+    count = {273: (LONG, [0] * 3), 279: (LONG, [8] * 3), 284: (SHORT, [2])}
+
+    with pytest.raises(InvalidSample, match="unsupported pixels: a TIFF file of deep colour"):
+        grey(tiff(colours, order=order, photometric=2, tags=count))

@@ -158,3 +158,28 @@ def test_an_unknown_version_harms_nothing(photos):
     assert source[6:10] == b"JFIF"
     np.testing.assert_array_equal(row, decoded(plugin, source)[0])
     assert told.notes == (JUNK,)
+
+
+def test_a_profile_that_holds_markers_is_no_end_of_the_picture(photos):
+    with PIL.Image.open(photos[1]) as photo:
+        plain = file_of(photo)
+        source = file_of(photo, icc_profile=b"\xff\xda\1\2\3\xff\xd9" * 100)
+    padded = source[:-2] + bytes(40) + source[-2:]
+    plugin = Image(height=64, width=64)
+
+    row, told = decoded(plugin, padded)
+
+    assert told.notes == (JUNK,)
+    assert np.array_equal(row, decoded(plugin, plain)[0])
+
+
+@pytest.mark.parametrize("side", [33, 79, 100])
+def test_photos_scaled_just_enough_agree_with_a_full_decode(photos, side):
+    plugin = Image(height=side, width=side)
+
+    ratios = [
+        psnr(decoded(plugin, source)[0], by_pillow(source, plugin))
+        for source in (photo.read_bytes() for photo in photos[::6])
+    ]
+
+    assert min(ratios) > 45

@@ -96,3 +96,22 @@ def test_an_open_file_is_closed_as_it_would_have_been():
 @pytest.mark.parametrize("file", [b"", b"RIFF", samples.tone("FLAC"), samples.tone()[:40]])
 def test_other_files_claim_nothing(file):
     assert data_chunk(file) is None
+
+
+def big_endian(wav):
+    """RIFX: the same file with its numbers the other way round."""
+    at = wav.index(b"data") + 4
+    order = ((4, "I"), (16, "I"), (20, "HHIIHH"), (at, "I"))
+    swapped = bytearray(b"RIFX" + wav[4:])
+    for start, kinds in order:
+        struct.pack_into(">" + kinds, swapped, start, *struct.unpack_from("<" + kinds, wav, start))
+    return bytes(swapped)
+
+
+def test_big_endian_files_are_held_to_what_they_claim():
+    whole = big_endian(sound())
+    stream = big_endian(with_sizes(sound(), 0))
+
+    assert data_chunk(whole) == (1_600, 1_600, 44, None)
+    assert data_chunk(whole[:-100]) == (1_600, 1_500, 44, None)
+    assert closed(stream, data_chunk(stream)) == whole

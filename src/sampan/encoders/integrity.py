@@ -6,6 +6,7 @@ All of it is said before a model is made, in words that name the file.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ INDEX = "model.safetensors.index.json"
 POINTER = b"version https://git-lfs.github.com/spec/v1"
 """How a file begins that Git LFS has put in place of another (its specification, version 1)."""
 POINTER_BYTES = 1024
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""What safetensors calls the numbers that weights are read in."""
 JSON_BYTES = 16 * 2**20
 """Of a settings file at most; those of models have some kilobytes."""
 SHAPES: dict[type, str] = {dict: "an object", list: "a list"}
@@ -100,6 +103,22 @@ def tensors_of(file: Path) -> dict[str, tuple[int, ...]]:
             }
     except (safetensors.SafetensorError, OSError, ValueError) as fault:
         raise ConfigError(f"{file}: is no whole safetensors file: {_first_line(fault)}") from None
+
+
+def refuse_other_than_floats(file: Path, names: Iterable[str]) -> None:
+    """
+    `ConfigError` where one of these tensors of a whole file holds whole numbers, or floats of 8
+    bits: they are weights in a quantised form, and another model without their scales.
+    """
+    import safetensors
+
+    with safetensors.safe_open(file, "np") as opened:
+        for name in names:
+            if (dtype := opened.get_slice(name).get_dtype()) not in FLOATS:
+                raise ConfigError(
+                    f"{file}: {name} is {dtype}, weights are {', '.join(FLOATS)}; take the model's "
+                    "own, not quantised ones"
+                )
 
 
 def refuse_altered(path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sampan.encoders.integrity import read_json, tensors_of
+from sampan.encoders.integrity import read_json, refuse_other_than_floats, tensors_of
 from sampan.encoders.weights import MODULES, PICKLES, module_folders
 from sampan.errors import ConfigError
 
@@ -230,10 +230,15 @@ class _Pooling:
     def of(cls, folder: Path) -> "_Pooling":
         settings = _settings(folder, "Pooling")
         modes = settings.get("pooling_mode")
-        if modes is None:
-            modes = [mode for name, mode in MODES.items() if settings.get(name)] or ["mean"]
-        modes = (modes,) if isinstance(modes, str) else tuple(modes)
-        if not modes or {*modes} - {*MODES.values()}:
+        named = {
+            name: value for name, value in settings.items() if name.startswith("pooling_mode_")
+        }
+        if modes is None and named:
+            modes = [mode for name, mode in MODES.items() if named.pop(name, False)]
+            modes += [name for name, value in named.items() if value and name not in MODES]
+        modes = ["mean"] if modes is None else [modes] if isinstance(modes, str) else modes
+        known = isinstance(modes, list) and all(mode in MODES.values() for mode in modes)
+        if not modes or not known:
             raise ConfigError(
                 f"{folder / 'config.json'}: pooling_mode: {modes!r} is not applied here; "
                 f"there are: {', '.join(MODES.values())}"
@@ -241,7 +246,7 @@ class _Pooling:
         width = settings.get("word_embedding_dimension", settings.get("embedding_dimension"))
         if not isinstance(width, int):
             raise ConfigError(f"{folder / 'config.json'}: word_embedding_dimension is no number")
-        return cls(width * len(modes), modes, bool(settings.get("include_prompt", True)))
+        return cls(width * len(modes), tuple(modes), bool(settings.get("include_prompt", True)))
 
 
 def _settings(folder: Path, kind: str) -> dict[str, Any]:
@@ -307,3 +312,4 @@ def _refuse_shapes(file: Path, wanted: dict[str, tuple[int, ...]]) -> None:
     found = tensors_of(file)
     if found != wanted:
         raise ConfigError(f"{file}: holds {found}, its module takes {wanted}")
+    refuse_other_than_floats(file, wanted)

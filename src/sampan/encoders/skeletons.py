@@ -11,7 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sampan.encoders.integrity import read_json, tensors_of, weight_files
+from sampan.encoders.integrity import (
+    read_json,
+    refuse_other_than_floats,
+    tensors_of,
+    weight_files,
+)
 from sampan.encoders.weights import offline
 from sampan.errors import ConfigError
 
@@ -116,7 +121,12 @@ def shape_faults(path: Path, model: Any) -> list[str]:
     faults = []
     known = False
     for file in weight_files(path):
-        for name, shape in tensors_of(file).items():
+        tensors = tensors_of(file)
+        refuse_other_than_floats(
+            file,
+            [name for name in tensors if name in wanted or name.removeprefix(prefix) in wanted],
+        )
+        for name, shape in tensors.items():
             known = known or _end(name) in ends
             here = wanted.get(name, wanted.get(name.removeprefix(prefix)))
             if here is not None and here != shape:

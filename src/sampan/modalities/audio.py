@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from sampan.errors import InvalidSample
 from sampan.formats import MP3, described, plain, recognised
 from sampan.modalities.limits import check_size
-from sampan.modalities.mpeg import first_frame
+from sampan.modalities.mpeg import behind_tags, first_frame
 from sampan.modalities.riff import UNKNOWN, closed, data_chunk
 from sampan.plugins import ArraySpec, Decoded, Shortened
 
@@ -46,6 +46,9 @@ FAULTS = {
     "'fmt ' chunk": "its header is damaged",
     "SF_INFO struct": "its header makes no sense",
     "channel": "its number of channels makes no sense",
+    "Channel": "its number of channels makes no sense",
+    "malformed": "it ends early, or its contents make no sense",
+    "not a regular file": "it ends before its first frame does",
     "lost sync": "its frames do not follow each other",
     "bad flac header": "its header is damaged",
 }
@@ -65,7 +68,8 @@ class Audio:
     No more of the source is decoded than the row needs, so damage behind the cut is not seen, but a
     WAV file must hold as many bytes as its header claims. Read to their end, and noted, are those
     of writers that could not go back to fill in a size (0, or within 64 KiB of 2³¹ or 2³²), or that
-    counted their header as sound; so are MP3 files with other bytes before the first frame.
+    counted their header as sound; so are MP3 files with other bytes before the first frame, and WAV
+    files with an ID3 tag before them.
 
     Floats have their full scale at ±`full_scale`. Above 8 times that they are probably whole
     numbers stored as floats: noted as "loud", refused for int16, where all would be clipped.
@@ -220,7 +224,12 @@ class _Memory(io.BytesIO):
 
 def _readable(data: bytes) -> tuple[bytes, tuple[str, ...]]:
     """A WAV file as libsndfile reads all of it, and what is odd; `InvalidSample` if it is cut."""
-    claim = data_chunk(data)
+    notes: tuple[str, ...] = ()
+    start = behind_tags(data)
+    if start and (claim := data_chunk(data[start:])):
+        data, notes = data[start:], (SHIFTED,)  # libsndfile would lose as much of its end
+    else:
+        claim = data_chunk(data)
     if claim is None:
         return data, ()
     if claim.note is None and claim.found < claim.claimed:
@@ -229,7 +238,7 @@ def _readable(data: bytes) -> tuple[bytes, tuple[str, ...]]:
         )
     if claim.note == UNKNOWN and (claim.claimed == 0 or data[:4] == b"RF64"):
         data = closed(data, claim)
-    return data, (claim.note,) if claim.note else ()
+    return data, (*notes, claim.note) if claim.note else notes
 
 
 @contextmanager

@@ -11,18 +11,47 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from sampan.errors import InvalidSample
 
-BITS_PER_SAMPLE, PHOTOMETRIC, COLOUR_MAP, SAMPLE_FORMAT = 258, 262, 320, 339
+BITS_PER_SAMPLE, PHOTOMETRIC, PLANES, COLOUR_MAP, SAMPLE_FORMAT = 258, 262, 284, 320, 339
 MAX_VALUE, SIGNED_MAX_VALUE = 281, 341
 """Tags of TIFF 6.0."""
 WHITE_IS_ZERO = 0
-UNSIGNED = 1
+UNSIGNED, SIGNED = 1, 2
+EACH_BY_ITSELF = 2
 CAMERA_BITS = (8, 10, 12, 14)
 """Bits of sensors whose values are often stored in 16 bits as they are."""
+LOOKS_BLACK = (8, 10, 12)
+"""Those that leave less than a sixteenth of the brightness."""
+BRIGHT = 1 / 100
+"""Share of pixels beyond them that may be saturated or broken, or a caption."""
+DARK_FLOATS = "dark: floats up to a quarter of 1.0 (set white)"
 
 
-def _bits_used(top: int) -> int | None:
-    """Fewer than 16 where the highest of 16-bit values could be white in so many."""
-    return next((bits for bits in CAMERA_BITS if 0 < top < 2**bits), None)
+def _bits_used(values: NDArray[Any], unit: int = 1) -> tuple[str, int] | None:
+    """
+    How ("fits", "nearly fits"), and into how many bits, if 16-bit values could be of fewer bits.
+
+    `values` count in `unit`: 256 where their upper 8 bits are left.
+    """
+    top = unit * int(values.max()) + unit - 1
+    if bits := next((bits for bits in CAMERA_BITS if 0 < top < 2**bits), None):
+        return "fits", bits
+    most = BRIGHT * values.size
+    above = {bits: np.count_nonzero(values >= 2**bits // unit) for bits in (0, *LOOKS_BLACK)}
+    if above[0] <= most:  # a drawing on black
+        return None
+    bits = next((bits for bits in LOOKS_BLACK if above[bits] <= most), None)
+    return ("nearly fits", bits) if bits else None
+
+
+def refuse_misread(image: ImageFile) -> None:
+    """`InvalidSample` for a TIFF whose colours Pillow would read in half, as 8 of 16 bits each."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    apart = tags.get(PLANES) == EACH_BY_ITSELF and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
+    if apart and len(image.getbands()) > 1 and any(tile[0] == "raw" for tile in image.tile):
+        raise InvalidSample(
+            "unsupported pixels: a TIFF file of deep colour, each by itself (planar) and not "
+            "compressed; store its colours side by side, or compress it"
+        )
 
 
 def is_deep_colour(image: ImageFile) -> bool:
@@ -34,8 +63,8 @@ def is_deep_colour(image: ImageFile) -> bool:
 def dark_colour(image: PIL.Image.Image) -> tuple[str, ...]:
     """A note for a loaded picture of 16-bit colour, the upper 8 of which are left."""
     channels = [band for band in image.getbands() if band != "A"]
-    bits = _bits_used(256 * int(np.asarray(image)[..., : len(channels)].max()) + 255)
-    return (f"dark: colour fits into {bits} of 16 bits",) if bits else ()
+    used = _bits_used(np.asarray(image)[..., : len(channels)], 256)
+    return (f"dark: colour {used[0]} into {used[1]} of 16 bits",) if used else ()
 
 
 def eight_bit(
@@ -53,9 +82,11 @@ def eight_bit(
     if image.mode == "P" and 0 < max(tags.get(COLOUR_MAP, (0,))) < 256:
         image.putpalette(bytes(tags[COLOUR_MAP]), "RGB;L")
         return image, ("palette: fits into 8 of 16 bits",)
-    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+    values, signed = np.asarray(image), tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == SIGNED
+    if image.mode == "L" and signed:  # Pillow takes negative numbers for those above 127
+        values = values.view(np.int8)
+    elif image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image, ()
-    values = np.asarray(image)
     if image.mode == "I" and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED:
         values = values.view(np.uint32)
     low, top = values.min(), values.max()
@@ -64,8 +95,11 @@ def eight_bit(
     notes: tuple[str, ...] = ()
     if white is None:
         white = _white_by_tags(tags, float(top)) or _usual_white(image.mode, float(low), float(top))
-        if white == 65_535 and (bits := _bits_used(int(top))):
-            notes = (f"dark: fits into {bits} of 16 bits (white: {2**bits - 1})",)
+        if white == 65_535 and (used := _bits_used(values)):
+            how, bits = used
+            notes = (f"dark: {how} into {bits} of 16 bits (white: {2**bits - 1})",)
+        elif white == 1.0 and 0 < top <= 0.25:
+            notes = (DARK_FLOATS,)
     if not np.isfinite(white):
         raise InvalidSample(
             f"unsupported pixels: {'floats' if image.mode == 'F' else 'whole numbers'} from "

@@ -110,6 +110,7 @@ class Image:
             if name in ("JPEG", "MPO") and opened.mode == "CMYK":
                 jpeg.decode(data, *opened.size[::-1], colours="CMYK", to_height=1, to_width=1)
             deep_colour = depth.is_deep_colour(opened)
+            depth.refuse_misread(opened)
             with raster.verdicts(name):
                 opened.load()
             turned, notes = raster.orientation(opened)  # Pillow turns some kinds as it loads them

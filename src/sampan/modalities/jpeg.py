@@ -8,7 +8,7 @@ import simplejpeg
 from sampan.errors import InvalidSample
 from sampan.modalities.raster import verdicts
 from sampan.modalities.scratch import scratch
-from sampan.modalities.segments import has_exif, only_picture
+from sampan.modalities.segments import first_scan, has_exif, only_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 EXTRA_BYTES = re.compile("([0-9]+) extraneous bytes before marker 0x([0-9a-f]+)")
 CHANNELS = {"GRAY": 1, "RGB": 3, "CMYK": 4}
-LEAST_PIXELS = {2: 3, 4: 2}
+LEAST_PIXELS = {2: 3, 4: 2.75}
 """
 Scale in eighths → pixels a side of which one of the resized picture is made at least: photographs
-keep 50 dB to a full decode, fine patterns 42. The other scales of libjpeg take longer than all
+keep 45 dB to a full decode, most of them 50. The other scales of libjpeg take longer than all
 pixels, or as long as these.
 """
 RESTARTS, END_OF_IMAGE = range(0xD0, 0xD8), 0xD9
@@ -140,7 +140,7 @@ def _without_the_harmless(data: bytes, warning: str) -> bytes | None:
 
 def _without_padding(data: bytes, num_bytes: int) -> bytes | None:
     """The file without so many bytes before its end, if they are one alone or all the same."""
-    end = data.find(b"\xff\xd9", data.find(b"\xff\xda"))
+    end = data.find(b"\xff\xd9", first_scan(data))
     padding = data[max(0, end - num_bytes) : end]
     if len(set(padding)) != 1:
         return None

@@ -21,14 +21,15 @@ RATES_HZ = (44_100, 48_000, 32_000)
 
 def first_frame(data: bytes) -> int | None:
     """Offset of the first frame behind any tags and bytes that are no sound, if there is one."""
-    for start in dict.fromkeys((_behind_tags(data), 0)):  # a tag's size may be wrong
+    for start in dict.fromkeys((behind_tags(data), 0)):  # a tag's size may be wrong
         for found in SYNC.finditer(data, start, start + SEARCHED):
             if _is_sound(data, found.start()):
                 return found.start()
     return None
 
 
-def _behind_tags(data: bytes) -> int:
+def behind_tags(data: bytes) -> int:
+    """Offset of what follows the tags that a file begins with."""
     at = 0
     while True:
         if data.startswith(b"ID3", at) and len(data) >= at + 10:

@@ -1,5 +1,5 @@
 """
-What the header of a RIFF WAVE file claims.
+What the header of a RIFF WAVE file claims, or of RIFX, its big-endian form.
 
 Microsoft and IBM, Multimedia Programming Interface and Data Specifications 1.0, 1991; RF64: EBU
 Tech 3306.
@@ -29,7 +29,7 @@ class Claim(NamedTuple):
 
 def data_chunk(data: bytes) -> Claim | None:
     """The claim of the `data` chunk; None for other files, and where there is none."""
-    if data[:4] not in (b"RIFF", b"RF64") or data[8:12] != b"WAVE":
+    if data[:4] not in (b"RIFF", b"RF64", b"RIFX") or data[8:12] != b"WAVE":
         return None
     whole, at, large = _size(data, 4), 12, None
     while at + 8 <= len(data):
@@ -46,10 +46,11 @@ def data_chunk(data: bytes) -> Claim | None:
 
 
 def closed(data: bytes, claim: Claim) -> bytes:
-    """The file with the sizes that its writer left open, as a RIFF file whatever it was."""
-    sized = bytearray(data[: claim.start])
-    struct.pack_into("<4sI", sized, 0, b"RIFF", min(len(data) - 8, 2**32 - 1))
-    struct.pack_into("<I", sized, claim.start - 4, min(len(data) - claim.start, 2**32 - 1))
+    """The file with the sizes that its writer left open, as RIFF where it was RF64."""
+    sized, order = bytearray(data[: claim.start]), _order(data)
+    name = b"RIFX" if order == ">" else b"RIFF"
+    struct.pack_into(f"{order}4sI", sized, 0, name, min(len(data) - 8, 2**32 - 1))
+    struct.pack_into(f"{order}I", sized, claim.start - 4, min(len(data) - claim.start, 2**32 - 1))
     return bytes(sized).replace(b"ds64", b"JUNK", 1) + data[claim.start :]
 
 
@@ -80,5 +81,9 @@ def _are_chunks(data: bytes, at: int) -> bool:
 
 
 def _size(data: bytes, at: int) -> int:
-    size: int = struct.unpack_from("<I", data, at)[0]
+    size: int = struct.unpack_from(f"{_order(data)}I", data, at)[0]
     return size
+
+
+def _order(data: bytes) -> str:
+    return ">" if data[:4] == b"RIFX" else "<"

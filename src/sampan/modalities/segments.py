@@ -32,6 +32,11 @@ def segments(data: bytes) -> Iterator[Segment]:
         at = stop
 
 
+def first_scan(data: bytes) -> int:
+    """Where the first scan begins; profiles and previews before it hold any bytes, markers too."""
+    return next((found.start for found in segments(data) if found.marker == START_OF_SCAN), 0)
+
+
 def has_exif(data: bytes) -> bool:
     """Whether there is Exif data before the scan, or something that is no segment."""
     at, end = 2, len(data) - 4
