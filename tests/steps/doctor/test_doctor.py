@@ -150,7 +150,7 @@ def test_results_that_cannot_be_written_are_said_before_anything_runs(tmp_path):
     ran = clone.run("sampan", "doctor", *PROFILE)
 
     assert ran.code == 2
-    assert "error: results/logs/doctor: cannot be made" in ran.output
+    assert "error: results: is there and is no folder" in ran.output
 
 
 def test_a_fault_of_the_config_is_told_as_snakemake_would(tmp_path):

@@ -6,9 +6,9 @@ import tarfile
 import zipfile
 
 import pytest
-from sampan.signatures import HEAD_BYTES, signature_of
 
 from sampan.errors import DataError, InvalidSample
+from sampan.formats import HEAD_BYTES, is_no_text
 from sampan.modalities.text import Text
 from sampan.sources.table import Table
 
@@ -34,7 +34,7 @@ KINDS = {
     "gzip": gzip.compress(ROWS),
     "bzip2": bz2.compress(ROWS),
     "xz": lzma.compress(ROWS),
-    "Zstandard": b"\x28\xb5\x2f\xfd" + b"\0" * 20,
+    "zstd": b"\x28\xb5\x2f\xfd" + b"\0" * 20,
     "a tar archive": tar(),
     "a ZIP archive": zipped(),
     "a Git LFS pointer": POINTER,
@@ -67,7 +67,7 @@ def test_what_would_unpack_a_table_is_a_command(tmp_path):
 
 def test_a_table_of_text_is_nothing_else():
     for content in (b"", b"id,a\n1,x\n", ROWS, b"<a>,b\n", b"ORCID,BZh,PAR1\n", "ID3 ä".encode()):
-        assert signature_of(content[:HEAD_BYTES]) is None
+        assert not is_no_text(content[:HEAD_BYTES])
 
 
 @pytest.mark.parametrize("name", ["gzip", "xz", "a tar archive", "a Git LFS pointer"])
