@@ -222,3 +222,14 @@ def test_a_text_is_shortened_between_whole_signs() -> None:
     assert fit("👩🏽‍🏫👩🏽‍🏫👩🏽‍🏫", 30) == "👩🏽‍🏫…"
     assert fit("short", 100) == "short"
     assert width(fit("x" * 100, 80)) <= 80
+
+
+def test_a_matrix_of_one_class_is_drawn_at_the_size_of_all_others():
+    figures = [
+        confusion_matrix(Confusion(labels=labels, counts=np.eye(len(labels), dtype=int)))
+        for labels in (["only"], [f"class {number}" for number in range(10)])
+    ]
+
+    one, ten = (re.search(r'viewBox="0 0 (\d+)', figure.svg)[1] for figure in figures)
+
+    assert one == ten

@@ -35,7 +35,8 @@ class Image:
     Grey of more than 8 bits is scaled: white is `white`, or what a TIFF says of the bits that it
     uses, or 65,535. Values that would fit into fewer bits are noted ("dark: fits into 12 of 16
     bits"). Floats are black to white from 0 to 1; other floats, signed and 32-bit numbers are
-    refused unless `white` is set.
+    refused unless `white` is set. TIFFs of deep colour whose colours lie apart (planar) and are not
+    compressed are refused: Pillow would misread them.
 
     Truncated files are refused, and JPEGs that libjpeg warns about, even where a decoder would make
     up the rest; bytes that belong to nothing are noted ("junk in JPEG passed over"). JPEG has no

@@ -55,7 +55,7 @@ def confusion_matrix(confusion: Confusion) -> Figure:
         tag("text", "true label", x=12, y=middle, text_anchor="middle", class_="axis",
             transform=f"rotate(-90 12 {middle:.1f})")
     )  # fmt: skip
-    whole, title = max(left + side + 2, 240), _title(confusion)
+    whole, title = max(left + side + 2, WIDTH), _title(confusion)  # narrower would be magnified
     svg = drawing(whole, bottom + 20, title, *marks, wide=whole > WIDTH + 1)
     numbers = "numbers are test samples" if num <= _NUMBERS_UP_TO else "hover for the numbers"
     return Figure(

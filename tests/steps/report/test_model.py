@@ -12,6 +12,7 @@ from sampan.steps.report.model import (
     CLASSES_DRAWN,
     confusion_of,
     history_of,
+    in_words,
     metrics_of,
     split_in_words,
 )
@@ -99,3 +100,13 @@ def test_of_many_classes_those_that_are_confused_most_are_kept(tmp_path: Path) -
 )  # fmt: skip
 def test_a_split_is_said_in_words(split: SplitSettings, words: str) -> None:
     assert split_in_words(split) == words
+
+
+@pytest.mark.parametrize(
+    ("setting", "used", "said"),
+    [("auto", 32, "auto: 32"), ("auto", None, "auto"), (16, 16, 16), (None, None, "default")],
+)
+def test_what_was_left_to_the_number_of_samples_says_what_it_came_to(
+    setting: object, used: object, said: object
+) -> None:
+    assert in_words(setting, used) == said

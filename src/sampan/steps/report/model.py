@@ -43,7 +43,7 @@ def model_report(plan: Plan, name: str, examples: Examples, results: Path) -> Mo
         inputs=list(settings.inputs),
         samples=measured["samples"],
         settings={
-            name: "default" if value is None else value
+            name: in_words(value, card.get("length", {}).get(name))
             for name, value in asdict(settings).items()
             if name not in ELSEWHERE
         }
@@ -124,6 +124,13 @@ def history_of(value: HistoryFile, samples: int | None = None) -> History | None
         samples=samples,
         epochs=value.get("length", {}).get("epochs"),
     )
+
+
+def in_words(setting: object, used: object) -> object:
+    """A setting, with what it came to where that was left to the number of samples."""
+    if setting == "auto" and used is not None:
+        return f"auto: {used}"
+    return "default" if setting is None else setting
 
 
 def confusion_of(predictions: Path, classes: list[str]) -> Confusion:
