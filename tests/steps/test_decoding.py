@@ -15,6 +15,7 @@ from sampan.modalities.text import Text
 from sampan.plan import Plan
 from sampan.plugins import Decoded, Shortened
 from sampan.steps.decoding import how_much_was_cut
+from sampan.steps.examples import ABSENT, Examples
 from sampan.steps.status.stages import Watch
 from sampan.steps.status.table import share
 from sampan.store.committed import Committed
@@ -170,6 +171,16 @@ def test_what_is_absent_in_a_modality_is_absent_in_its_features(emptied):
 
     assert (about["valid"], about["absent"], sum(about["reasons"].values())) == (27, 20, 1)
     assert pq.read_table(features.quarantine(0))["row"].to_pylist() == [1]
+
+
+def test_the_page_shows_which_samples_are_absent(emptied):
+    config, _ = emptied
+
+    found = Examples(Plan.parse(config), "texts", pipeline.results_of(config))
+
+    assert found.media("text", 0) == ABSENT
+    assert found.media("text", 1) is None
+    assert found.media("text", 3) not in (ABSENT, None)
 
 
 def test_a_decoder_whose_reason_says_absent_is_counted_as_invalid(tmp_path, monkeypatch):

@@ -119,6 +119,15 @@ def test_patience_ends_with_a_storage_error_that_says_how_long_it_lasted(pauses)
         patiently(failing(trouble), 60, "work")
 
 
+def test_the_error_names_the_file_that_was_in_trouble(pauses):
+    denied = [PermissionError(errno.EACCES, "Permission denied", "/data/t.csv")] * 2
+
+    with pytest.raises(StorageError, match=r"work: /data/t\.csv: Permission denied; gave up"):
+        patiently(failing(denied), 0, "work")
+    with pytest.raises(StorageError, match=r"^/data/t\.csv: Permission denied; gave up"):
+        patiently(failing(denied), 0, "/data/t.csv")
+
+
 def test_other_errors_are_not_waited_for(pauses):
     with pytest.raises(StorageError, match="No such file"):
         patiently(failing([OSError(errno.ENOENT, "No such file")]), 60, "work")

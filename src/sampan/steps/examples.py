@@ -11,7 +11,7 @@ from sampan.errors import InvalidSample, StorageError
 from sampan.plan import Plan
 from sampan.plugins import Modality
 from sampan.reporting.data import Media, Picture, Sample, Sound, Text
-from sampan.sources.cells import CellReader
+from sampan.sources.cells import CellReader, is_empty
 from sampan.sources.files import SampleFiles
 from sampan.store.committed import Committed
 from sampan.store.index import Index, IndexFolder, IndexPart
@@ -20,6 +20,8 @@ from sampan.store.variant import Variant
 
 NOT_STORED = Text(text="not stored")
 """Shown of a sample that was used and whose source is away."""
+ABSENT = Text(text="absent")
+"""Shown where a sample's cell is empty."""
 NUMBERS = 6
 """Values shown of a row that is neither a picture nor a sound nor a text."""
 
@@ -65,8 +67,10 @@ class Examples:
         stored it is decoded, if its source is there.
         """
         stage = self.stages[modality]
-        if row >= stage.rows or not stage.reader("valid").rows(row, row + 1)[0]:
+        if row >= stage.rows:
             return None
+        if not stage.reader("valid").rows(row, row + 1)[0]:
+            return ABSENT if self._is_absent(modality, row) else None
         if modality not in self.stored:
             return self._decoded(modality, row) or NOT_STORED
         values = stage.reader().rows(row, row + 1)[0]
@@ -74,6 +78,12 @@ class Examples:
             values = values[: int(stage.reader("length").rows(row, row + 1)[0])]
         dims = stage.layout.arrays[stage.layout.main].spec.dims
         return shown(values, dims, stage.about["made_with"]["modality"].get("rate_hz"))
+
+    def _is_absent(self, modality: str, row: int) -> bool:
+        entry = self._plan.config.datasets[self._dataset].modalities[modality]
+        how = entry.cell or self._plan.modality(self._dataset, modality).cell
+        found = self.cells([row], [modality, "reason"])[row]
+        return found["reason"] is None and is_empty(found[modality], how)
 
     def _decoded(self, modality: str, row: int) -> Media | None:
         entry = self._plan.config.datasets[self._dataset].modalities[modality]

@@ -212,8 +212,10 @@ def patiently(work: Callable[[], T], patience_seconds: float, what: str) -> T:
             if not _is_passing(fault) or waited + pause > patience_seconds:
                 if isinstance(fault, StorageError) or fault.errno is None:
                     raise
+                file = str(fault.filename or "")
+                place = "" if file in what else f"{file}: "
                 raise StorageError(
-                    f"{what}: {fault.strerror}; gave up after {waited:.0f} s"
+                    f"{what}: {place}{fault.strerror}; gave up after {waited:.0f} s"
                 ) from fault
             log.warning("%s: %s; trying again in %.0f s", what, fault, pause)
         time.sleep(pause)
