@@ -323,6 +323,7 @@ class ModelCard(Summary):
     inputs: list[str]
     split: dict[str, Any]
     seed: Any
+    length: NotRequired[dict[str, int]]
     left_out: dict[str, int]
     metrics: dict[str, Measured]
     digests: Digests
