@@ -275,7 +275,7 @@ def test_bytes_inside_of_a_list_spoil_their_row(tmp_path):
 
     found = table_of(index)
     assert found["image"] == [None, "", None]
-    assert found["reason"][0].startswith("unusable image: a list or object that has no text: bytes")
+    assert found["reason"][0].startswith("unusable image: bytes are inside of a list or object")
     assert found["reason"][1:] == [None, None]
 
 
