@@ -33,9 +33,9 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path
 
 
-def queue(slurm, *jobs, folder="/here", submitted=2_000_000_000):
+def queue(slurm, *jobs, folder="/here", submitted=2_000_000_000, reason="None"):
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(submitted))
-    lines = [f"{number}|{state}|{stamp}|{folder}\n" for number, state in jobs]
+    lines = [f"{number}|{state}|{stamp}|{reason}|{folder}\n" for number, state in jobs]
     (slurm / "squeue").write_text("".join(lines))
 
 
@@ -105,6 +105,16 @@ def test_a_job_that_slurm_leaves_lying_is_put_back_into_the_queue(state, slurm):
     watch.JobWatch("/here", since=0).look()
 
     assert (slurm / "asked").read_text() == "requeue 12\n"
+
+
+def test_a_job_that_could_not_be_begun_is_released_a_few_times(slurm):
+    queue(slurm, ("11", "PENDING"), reason="launch failed requeued held")
+    looking = watch.JobWatch("/here", since=0)
+
+    for _ in range(watch.RELEASES + 2):
+        looking.look()
+
+    assert (slurm / "asked").read_text() == "release 11\n" * watch.RELEASES
 
 
 @pytest.mark.parametrize(

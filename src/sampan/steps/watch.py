@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from sampan.errors import ConfigError
@@ -28,6 +29,10 @@ FORGOTTEN_SECONDS = 600.0
 FEWEST_SECONDS_REMEMBERED = 30
 """Where Slurm forgets jobs sooner (MinJobAge), the plugin asks the accounting instead."""
 STRANDED = ("PREEMPTED", "NODE_FAIL")
+HELD = "launch failed requeued held"
+"""Why Slurm holds a job that it could not begin, as while a controller starts anew."""
+RELEASES = 3
+"""Of one such job: what cannot be begun at all is left held."""
 ENDED = (
     *(*STRANDED, "BOOT_FAIL", "COMPLETED", "CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY"),
     *("TIMEOUT", "REVOKED"),
@@ -94,6 +99,7 @@ class JobWatch:
         """Job → its latest state."""
         self._missing: dict[str, float] = {}
         """Job that ended unseen → when it was first missed."""
+        self._released: Counter[str] = Counter()
         self._idle: float | None = None
         """Since when all jobs have ended, and Snakemake does nothing about it."""
 
@@ -105,6 +111,8 @@ class JobWatch:
         for number, state in states.items():
             if state in STRANDED:
                 self._requeue(number, state)
+            elif state == HELD:
+                self._release(number)
         self._note_missing(states)
         self._note_idle(states)
         if forgotten := self._forgotten():
@@ -120,20 +128,26 @@ class JobWatch:
 
     def _states(self) -> dict[str, str] | None:
         """Job → state; None where Slurm does not answer."""
-        found = _ask("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%V|%Z")
+        found = _ask("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%V|%r|%Z")
         if found is None:
             return None
         states = {}
         for line in found.splitlines():
-            number, state, submitted, folder = line.split("|", 3)
+            number, state, submitted, reason, folder = line.split("|", 4)
             began = time.mktime(time.strptime(submitted, "%Y-%m-%dT%H:%M:%S"))
             if folder == self._folder and began >= int(self._since):
-                states[number] = state
+                states[number] = HELD if reason == HELD else state
         return states
 
     def _requeue(self, number: str, state: str) -> None:
         if _ask("scontrol", "requeue", number) is not None:
             job.log.warning("job %s was %s: back in the queue", number, state)
+
+    def _release(self, number: str) -> None:
+        """Snakemake would wait for it for ever."""
+        if self._released[number] < RELEASES and _ask("scontrol", "release", number) is not None:
+            self._released[number] += 1
+            job.log.warning("job %s could not be begun and was held: released", number)
 
     def _note_missing(self, states: dict[str, str]) -> None:
         now = time.monotonic()
