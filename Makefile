@@ -3,6 +3,7 @@
 # make update   look for new rows and changed labels in the sources, then do what they need
 # make check    what CI checks before the tests: lint, types, layers, schema
 # make bench    every goal of speed and memory beside its peers; half an hour on two cores
+# make pins     the hashes of what constraints.txt names, once more
 # make clean    remove the environment; results are kept
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 OPTIONS := --profile profiles/local --cores $(CORES) \
 	$(if $(filter-out config.yaml,$(CONFIG)),--configfile $(CONFIG))
 
-.PHONY: run test test-slurm test-rest update check bench format clean
+.PHONY: run test test-slurm test-rest update check bench format pins clean
 
 run: .venv/installed
 	$(SNAKEMAKE) $(OPTIONS)
@@ -61,13 +62,15 @@ format: .venv/installed-test
 	$(PYTHON) -m venv .venv
 	touch $@
 
-.venv/installed: .venv/python pyproject.toml constraints.txt
+.venv/installed: .venv/python pyproject.toml constraints.txt envs/requirements.txt
 	@echo "Installing sampan and PyTorch into .venv; that takes some minutes the first time."
+	$(PIP) install --require-hashes --no-deps -r envs/requirements.txt
 	$(if $(TORCH_INDEX),$(PIP) install --no-deps --index-url $(TORCH_INDEX) -c constraints.txt torch)
 	$(PIP) install -c constraints.txt -e .
 	touch $@
 
-.venv/installed-test: .venv/installed
+.venv/installed-test: .venv/installed envs/requirements-test.txt
+	$(PIP) install --require-hashes --no-deps -r envs/requirements-test.txt
 	$(PIP) install -c constraints.txt -e .[test]
 	touch $@
 
@@ -76,6 +79,16 @@ format: .venv/installed-test
 	$(PYTHON) -m venv .venv/img2dataset
 	-$(IMG2DATASET) -m pip --disable-pip-version-check -q install img2dataset==1.47.0
 	touch $@
+
+# torch, and what a wheel of it brings, come from an index of the user's choice and have no hashes.
+pins:
+	$(PYTHON) -m venv .venv/uv
+	.venv/uv/bin/python -m pip --disable-pip-version-check -q install uv
+	for set in "" -test; do \
+		.venv/uv/bin/uv pip compile -q --generate-hashes --no-header --no-annotate --python-version 3.11 \
+			-c constraints.txt --no-emit-package torch $${set:+--extra test} pyproject.toml | \
+		awk '/^[a-z]/ {own = !/^(torch|triton|cuda|nvidia)/} own' >envs/requirements$$set.txt || exit 1; \
+	done
 
 clean:
 	rm -rf .venv

@@ -12,6 +12,9 @@ from snakemake.utils import min_version
 min_version("9.25")
 
 
+include: "rules/config.smk"
+
+
 if not workflow.overwrite_configfiles:
 
     configfile: "config.yaml"

@@ -6,10 +6,7 @@ Only config, plugins, plan and what is as light are imported: this file is read 
 
 import functools
 import signal
-from pathlib import Path
 
-from sampan.config.load import read
-from sampan.config.root import Config
 from sampan.errors import ConfigError, StorageError
 from sampan.plan import Plan
 from sampan.store.specs import argument
@@ -28,32 +25,6 @@ def plan_of(values):
         raise WorkflowError("\n".join(f"error: {line}" for line in fault.faults))
 
 
-def check_text():
-    """Snakemake takes the last of two equal keys, and runs code that a config may hold."""
-    faults = []
-    for name in workflow.configfiles if workflow.is_main_process else ():
-        try:
-            found = read(Path(name))
-        except ConfigError as fault:
-            faults += fault.faults
-            continue
-        if "__use_yte__" in found:
-            faults.append(
-                f"{name}: __use_yte__ is no setting here; a config holds no code"
-            )
-        if (
-            len(workflow.configfiles) > 1
-            and not found.keys() & Config.model_fields.keys()
-        ):
-            faults.append(
-                f"{name}: is no config; targets come before --configfile, which takes every name "
-                "that follows it"
-            )
-    if faults:
-        raise WorkflowError("\n".join(f"error: {line}" for line in faults))
-
-
-check_text()
 PLAN = plan_of(config)
 RESULTS = PLAN.config.results.rstrip("/")
 MODEL_FILES = (

@@ -66,7 +66,11 @@ def test_a_finished_run_has_the_files_and_bytes_that_were_estimated(finished):
     folders = [finished.folder / "results", finished.folder / ".snakemake/metadata"]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     quarantines = 2 * 6  # at most one a partition and stage; here all samples are valid
-    assert len(files) == found["files"]["amount"] - quarantines
+    checkpoints = 2 * 2  # at most two a model; how many are made in time depends on the machine
+    made = len(list(finished.folder.glob("results/models/*/checkpoints/step-*")))
+    spared = quarantines + 3 * (checkpoints - made)
+    assert 2 <= made <= checkpoints
+    assert len(files) == found["files"]["amount"] - spared
     size = sum(path.stat().st_size for path in files)
     assert found["bytes"]["amount"] == pytest.approx(size, rel=0.1)
     assert found["node_hours"]["complete"]

@@ -45,6 +45,19 @@ def test_a_fresh_clone_plans_the_default_run(clone):
     }
 
 
+def test_a_config_whose_aliases_unfold_without_end_is_refused_at_once(tmp_path):
+    clone = Clone(tmp_path / "clone")
+    bomb = ["a0: &a0 {x: 1}"]
+    bomb += [f"a{i}: &a{i} {{l: *a{i - 1}, r: *a{i - 1}}}" for i in range(1, 60)]
+    with (clone.folder / "config.yaml").open("a") as config:
+        config.write("\n".join(bomb))
+
+    ran = clone.run("timeout", "60", "snakemake", "-n", *PROFILE)
+
+    assert ran.code == 1, ran
+    assert "each alias counted as what it stands for" in ran.output
+
+
 def test_a_configfile_replaces_the_default_config(clone):
     ran = clone.snakemake("-n", *PROFILE, "--configfile", "workflows/emoji/config.yaml")
 

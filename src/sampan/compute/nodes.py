@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import distributed
+from distributed.comm.core import Comm
 from distributed.core import Status
 
 from sampan.compute import sockets as sockets  # a worker's process learns the addresses from here
@@ -37,7 +38,12 @@ class Reserved:
 
 
 class Scheduler(Reserved, distributed.Scheduler):
-    pass
+    async def add_worker(self, comm: Comm, *, nanny: str, **options: Any) -> None:
+        """Its nanny learns it before the worker gets a task: the first one may kill it."""
+        for known in Nanny._instances:
+            if isinstance(known, Nanny) and known.address == nanny:
+                known.worker_is_up()
+        await super().add_worker(comm, nanny=nanny, **options)
 
 
 class Worker(Reserved, distributed.Worker):
@@ -61,13 +67,15 @@ class Nanny(Reserved, distributed.Nanny):
     async def instantiate(self) -> Status:
         while not self.failure:
             if await super().instantiate() == Status.running:
-                self._is_up = True
-                self._failed.clear()
                 return Status.running
             await asyncio.sleep(0.1)
         if self.status in (Status.init, Status.starting):
             raise ConfigError(self.failure)
         return Status.failed
+
+    def worker_is_up(self) -> None:
+        self._is_up = True
+        self._failed.clear()
 
     def _on_worker_exit_sync(self, exitcode: int) -> None:
         if not self._is_up:

@@ -214,7 +214,7 @@ class Sizes:
         row = KEY_BYTES + DIGEST_BYTES * len(model.modalities)
         files = (
             Files("model", 3, weights + row * work.rows),
-            Files("checkpoints", 3 * checkpoints, IN_A_CHECKPOINT * weights * checkpoints),
+            Files("checkpoints, at most", 3 * checkpoints, IN_A_CHECKPOINT * weights * checkpoints),
         )
         return Size(parts=files, source="assumed, from its inputs' dimensions and samples")
 
