@@ -22,10 +22,10 @@ from sampan.reporting.wording import count, percent
 from sampan.sources.cells import CellReader
 from sampan.sources.files import SampleFiles
 from sampan.sources.values import cell_of, label_of
-from sampan.steps import job
 from sampan.steps.comparison import comparison_faults
 from sampan.steps.index import converted
 from sampan.steps.ls import megabytes
+from sampan.steps.progress import show_progress
 from sampan.steps.scan import capacity_fault
 from sampan.steps.source_files import why_empty
 from sampan.steps.survey import Cell, Division, Survey
@@ -100,7 +100,7 @@ class DatasetCheck:
         }
         self.faults: list[str] = []
         self.warnings: list[str] = []
-        with job.progress(f"check {name}", None, "rows") as self._shown:
+        with show_progress(f"check {name}", None, "rows") as self._shown:
             counts = [self._source(number) for number in range(len(dataset.source))]
         self.rows = None if None in counts else sum(count or 0 for count in counts)
         """Of all sources; None where they cannot be counted."""

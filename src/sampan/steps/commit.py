@@ -6,6 +6,7 @@ The receipts are those of all partitions; tens of thousands would not fit on a c
 """
 
 import argparse
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,31 +14,34 @@ from typing import Any, NamedTuple
 
 from sampan.errors import DataError, StorageError
 from sampan.plan import Stage
-from sampan.steps import job
+from sampan.steps.flags import add_flags, partitions, stage_of, variant_of
+from sampan.steps.turn import Turn, take_turn
 from sampan.store.committed import commit
 from sampan.store.documents import ColumnsReceipt, Receipt
 from sampan.store.durable import read_json, with_checksum, write_json
 from sampan.store.index import IndexFolder, IndexPart
 
+log = logging.getLogger("sampan")
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser)
+    add_flags(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     if "stage" in args.spec:
-        stage = job.stage_of(args.spec["stage"])
+        stage = stage_of(args.spec["stage"])
         leases, what = args.results / stage.folder / "leases", f"commit {stage.variant}"
-        with job.turn(leases, "commit", what, patience_seconds=0) as turn:
+        with take_turn(leases, "commit", what, patience_seconds=0) as turn:
             commit_stage(args.spec, args.results, turn)
     else:
         commit_index(args.spec, args.results)
 
 
-def commit_stage(spec: dict[str, Any], results: Path, turn: job.Turn) -> None:
+def commit_stage(spec: dict[str, Any], results: Path, turn: Turn) -> None:
     """Commit a variant of a stage, unless more of its samples are invalid than `max_invalid`."""
-    stage, variant = job.stage_of(spec["stage"]), job.variant_of(results, spec["stage"])
-    receipts = [variant.receipt(part) for part in job.partitions(spec)]
+    stage, variant = stage_of(spec["stage"]), variant_of(results, spec["stage"])
+    receipts = [variant.receipt(part) for part in partitions(spec)]
     rows = present = 0
     reasons: Counter[str] = Counter()
     for path in receipts:
@@ -57,7 +61,7 @@ def commit_stage(spec: dict[str, Any], results: Path, turn: job.Turn) -> None:
     }
     turn.check(f"commit {stage.variant}")
     about = commit(variant, receipts, header, turn.outbox(variant.path))
-    job.log.info(
+    log.info(
         "commit %s: %s rows, %s valid, %s absent, %s bytes",
         stage.variant, *(f"{about[name]:,}" for name in ("rows", "valid", "absent", "bytes")),
     )  # fmt: skip
@@ -114,7 +118,7 @@ def commit_index(spec: dict[str, Any], results: Path) -> None:
     folder = IndexFolder(results / spec["dataset"] / "index")
     folder.forget_settings("split")
     parts = [
-        read_json(folder.receipt("columns", part), ColumnsReceipt) for part in job.partitions(spec)
+        read_json(folder.receipt("columns", part), ColumnsReceipt) for part in partitions(spec)
     ]
     about = with_checksum(
         {

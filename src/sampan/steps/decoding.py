@@ -23,9 +23,9 @@ from sampan.errors import InvalidSample, StorageError
 from sampan.plugins import ArraySpec, Decoded, Modality, Shortened
 from sampan.sources.cells import CellReader
 from sampan.sources.files import Content, DeniedFile, MissingFile, SampleFiles, missing_folders
-from sampan.steps import job
 from sampan.steps.ahead import Ahead
 from sampan.steps.batches import is_out_of_memory
+from sampan.steps.flags import stage_of
 from sampan.steps.index import cell_line
 from sampan.steps.limits import ThreadLimit
 from sampan.steps.shards import ShardTask
@@ -86,7 +86,7 @@ def how_much_was_cut(decoded: Decoded) -> tuple[str, ...]:
 
 def modality_of(spec: dict[str, Any]) -> str:
     """The modality that a stage is made from: `image`, of `image` as of `image.hog`."""
-    return job.stage_of(spec["stage"]).name.partition(".")[0]
+    return stage_of(spec["stage"]).name.partition(".")[0]
 
 
 # In a worker --------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Source:
     def __init__(self, task: ShardTask, plugin: Modality) -> None:
         self.task = task
         modality = modality_of(task.spec)
-        dataset = job.stage_of(task.spec["stage"]).dataset
+        dataset = stage_of(task.spec["stage"]).dataset
         table = IndexPart(IndexFolder(Path(task.results) / dataset / "index").part(task.part))
         rows = range(task.first, task.stop)
         self.cells = table.read(["root", "reason"], rows)

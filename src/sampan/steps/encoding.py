@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from sampan import memory
 from sampan.errors import PluginError
 from sampan.plugins import Encode, Encoder
-from sampan.steps import job
 from sampan.steps.batches import Batch, fitting
 from sampan.steps.decoding import Block
+from sampan.steps.flags import stage_of
 from sampan.steps.limits import ThreadLimit
 from sampan.steps.shards import ShardTask
 from sampan.steps.timings import Timings
@@ -64,7 +64,7 @@ class Encoding:
         self._begin = getattr(encode, "begin", None) if task.device == "cuda" else None
         self._prepare = getattr(encode, "prepare", None)
         self._limit = ThreadLimit("processes" if encoder.workers == "processes" else "threads")
-        variant = job.stage_of(task.spec["stage"]).variant
+        variant = stage_of(task.spec["stage"]).variant
         self._what = f"extract {variant}"
         self._advice = advice
         self.invalid: dict[int, str] = {}

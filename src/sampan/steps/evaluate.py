@@ -7,6 +7,7 @@ content in the target modality are one item.
 
 import argparse
 import io
+import logging
 import platform
 from functools import partial
 from importlib.metadata import version
@@ -20,13 +21,16 @@ from sampan import __version__
 from sampan.compute import Grant
 from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
-from sampan.steps import job
+from sampan.steps.flags import add_flags, grant_of, stage_of
 from sampan.steps.samples import Samples
+from sampan.steps.turn import Turn, take_turn
 from sampan.store.documents import HistoryFile
 from sampan.store.durable import patiently, read_json, with_checksum, write_bytes, write_json
 from sampan.store.parquet import read_table
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
+
+log = logging.getLogger("sampan")
 
 NEAREST = 5
 ROWS_AHEAD = 4096
@@ -35,22 +39,20 @@ PACKAGES = ("numpy", "torch", "transformers", "scikit-image", "scikit-learn", "z
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser, grant=True)
+    add_flags(parser, grant=True)
 
 
 def run(args: argparse.Namespace) -> None:
-    stage = job.stage_of(args.spec["stage"])
+    stage = stage_of(args.spec["stage"])
     leases, what = args.results / stage.folder / "leases", f"evaluate {stage.variant}"
-    with job.turn(leases, "evaluate", what, args.patience_seconds) as turn:
-        work = partial(evaluate, args.spec, args.results, job.grant_of(args), turn)
+    with take_turn(leases, "evaluate", what, args.patience_seconds) as turn:
+        work = partial(evaluate, args.spec, args.results, grant_of(args), turn)
         patiently(work, args.patience_seconds, "evaluate")
 
 
-def evaluate(
-    spec: dict[str, Any], results: Path, grant: Grant, turn: job.Turn | None = None
-) -> None:
+def evaluate(spec: dict[str, Any], results: Path, grant: Grant, turn: Turn | None = None) -> None:
     """Write the predictions, the metrics and the card of a trained model."""
-    turn = turn or job.Turn()
+    turn = turn or Turn()
     samples = Samples(spec, results)
     roles = _roles_of(samples)
     test = np.flatnonzero(roles == "test").astype(np.int64)
@@ -80,7 +82,7 @@ def evaluate(
     )
     write_json(samples.folder / "model.json", _card(spec, samples, found, extra), outbox)
     for name, metric in found.items():
-        job.log.info("%s %s", name, " ".join(f"{part} {metric[part]:.4f}" for part in metric))
+        log.info("%s %s", name, " ".join(f"{part} {metric[part]:.4f}" for part in metric))
 
 
 def _roles_of(samples: Samples) -> NDArray[np.object_]:

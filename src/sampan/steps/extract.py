@@ -17,7 +17,6 @@ from sampan import memory, plan, plugins
 from sampan.compute import Grant, Workers
 from sampan.errors import InvalidSample, StorageError
 from sampan.plugins import ArraySpec, Encode, Encoder, Modality
-from sampan.steps import job
 from sampan.steps.behind import Behind
 from sampan.steps.decoding import (
     DIGEST,
@@ -30,15 +29,17 @@ from sampan.steps.decoding import (
     shard_key,
 )
 from sampan.steps.encoding import DTYPE, Encoding, encoded, rows_at_once
+from sampan.steps.flags import add_flags, grant_of, stage_of, variant_of
 from sampan.steps.limits import cpu_seconds_at_most
 from sampan.steps.loaded import batch_of, encoder_of, forget_loaded, loaded
 from sampan.steps.shards import Made, ShardTask, check_invalid, make_shards, settle
 from sampan.steps.stored_rows import Stored
 from sampan.steps.timings import WAIT, Timings
+from sampan.steps.turn import Turn, take_turn_at_part
 from sampan.store import layout as layouts
 from sampan.store.committed import chosen
 from sampan.store.documents import CellsReceipt, Receipt, Rows
-from sampan.store.durable import patiently, read_json
+from sampan.store.durable import PATIENCE_SECONDS, patiently, read_json
 from sampan.store.identity import digest_lines
 from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
@@ -52,12 +53,12 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser, part=True, grant=True)
+    add_flags(parser, part=True, grant=True)
 
 
 def run(args: argparse.Namespace) -> None:
-    grant, patience = job.grant_of(args), args.patience_seconds
-    with job.turn_at_part(args, "extract") as turn:
+    grant, patience = grant_of(args), args.patience_seconds
+    with take_turn_at_part(args, "extract") as turn:
         work = partial(
             extract, args.spec, args.results, args.part, args.receipt, grant, patience, turn
         )
@@ -70,12 +71,12 @@ def extract(
     part: int,
     receipt: Path,
     grant: Grant,
-    patience_seconds: float = job.PATIENCE_SECONDS,
-    turn: job.Turn | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+    turn: Turn | None = None,
 ) -> Partition:
     """Make all shards of a partition that are not recorded yet, then its receipt."""
-    variant = job.variant_of(results, spec["stage"])
-    turn = turn or job.Turn()
+    variant = variant_of(results, spec["stage"])
+    turn = turn or Turn()
     outbox = turn.outbox(variant.path)
     upstream = _upstream(spec, results, part)
     if upstream["rows"] == 0 and not variant.layout.exists():
@@ -129,7 +130,7 @@ def is_fused(spec: dict[str, Any]) -> bool:
 
 
 def _index(spec: dict[str, Any], results: Path) -> IndexFolder:
-    return IndexFolder(results / job.stage_of(spec["stage"]).dataset / "index")
+    return IndexFolder(results / stage_of(spec["stage"]).dataset / "index")
 
 
 def _upstream(spec: dict[str, Any], results: Path, part: int) -> Rows:
@@ -138,7 +139,7 @@ def _upstream(spec: dict[str, Any], results: Path, part: int) -> Rows:
     if is_fused(spec):
         found = read_json(_index(spec, results).receipt(modality_of(spec), part), CellsReceipt)
     else:
-        found = read_json(job.variant_of(results, spec["above"]).receipt(part), Receipt)
+        found = read_json(variant_of(results, spec["above"]).receipt(part), Receipt)
     return found
 
 
@@ -146,7 +147,7 @@ def _as_decoded(spec: dict[str, Any]) -> dict[str, Any]:
     """The spec with the settings at which the encoder has its modality decoded."""
     if not is_fused(spec):
         return spec
-    where = f"datasets.{job.stage_of(spec['stage']).dataset}.modalities.{modality_of(spec)}"
+    where = f"datasets.{stage_of(spec['stage']).dataset}.modalities.{modality_of(spec)}"
     encoder = encoder_of(spec)
     return spec | {"modality": plugins.wanted(encoder, spec["modality"], where)}
 
@@ -174,7 +175,7 @@ def _nothing(
 
 def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
     """The pinned layout; where there is none yet, the encoder is loaded to learn its dimensions."""
-    stage = job.stage_of(spec["stage"])
+    stage = stage_of(spec["stage"])
     name = stage.name.partition(".")[2]
     if variant.layout.exists():
         dimensions = _dimensions(variant.layout, name)
@@ -194,7 +195,7 @@ def _dimensions(layout: Path, name: str) -> int:
 
 def choose_layout(spec: dict[str, Any], dimensions: int) -> Layout:
     """The embeddings' array, of so many dimensions; and the source's digests if read here."""
-    stage = job.stage_of(spec["stage"])
+    stage = stage_of(spec["stage"])
     specs = {stage.name.partition(".")[2]: ArraySpec(("embedding",), (dimensions,), DTYPE)}
     if is_fused(spec):
         specs["digest"] = DIGEST
@@ -233,7 +234,7 @@ def _keys(
             shard: shard_key(spec, modality_of(spec), table, partition.rows_of(shard))
             for shard in partition.shards
         }, []
-    source = job.variant_of(results, spec["above"])
+    source = variant_of(results, spec["above"])
     source_layout = Layout.read(source.layout)
     receipt = source.receipt(upstream["part"])
     records, faults = chosen(source, source_layout, read_json(receipt, Receipt))
@@ -265,7 +266,7 @@ def _invalid_above(spec: dict[str, Any]) -> str:
 
 def extract_shard(task: ShardTask) -> Made:
     """Encode, write, publish one shard; returns its record, which the caller appends."""
-    variant = job.variant_of(Path(task.results), task.spec["stage"])
+    variant = variant_of(Path(task.results), task.spec["stage"])
     layout = Layout.read(variant.layout)
     encode = loaded(task.spec, task.device)
     encoder = encoder_of(task.spec)

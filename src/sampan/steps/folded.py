@@ -1,9 +1,11 @@
 """Labels, groups and splits as the index keeps them, and what was written otherwise."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sampan.steps import job
+log = logging.getLogger("sampan")
+
 
 SHOWN, LETTERS = 5, 80
 """Examples of what was written otherwise, and letters of each, at most."""
@@ -39,7 +41,7 @@ class Folded:
         for column, about in self.about.items():
             pairs = (f"{was!a} as {'none' if kept is None else ascii(kept)}"
                      for was, kept in about["examples"])  # fmt: skip
-            job.log.info(
+            log.info(
                 "%s: the %s of %s rows is kept in the one form of labels: %s",
                 what, column, f"{about['rows']:,}", ", ".join(pairs),
             )  # fmt: skip

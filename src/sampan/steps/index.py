@@ -8,6 +8,7 @@ modality's receipt, so that nothing is decoded or extracted again.
 import argparse
 import contextlib
 import json
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +19,14 @@ from sampan import plugins
 from sampan.errors import DataError, InvalidSample
 from sampan.plugins import Cells, Source
 from sampan.sources.values import cell_of, label_of
-from sampan.steps import job
+from sampan.steps.flags import add_flags, partitions
 from sampan.steps.folded import Folded
 from sampan.store.documents import PartPlan, PlanPiece
-from sampan.store.durable import fsync_folder, patiently, storing, write_json
+from sampan.store.durable import PATIENCE_SECONDS, fsync_folder, patiently, storing, write_json
 from sampan.store.identity import content_hash, digest_lines, joined, key_hash
 from sampan.store.index import BYTES_SUFFIX, GROUP_BYTES, ROWS_PER_GROUP, IndexFolder
+
+log = logging.getLogger("sampan")
 
 T = TypeVar("T")
 Rows = dict[str, list[Any]]
@@ -31,7 +34,7 @@ Rows = dict[str, list[Any]]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser, patience=True)
+    add_flags(parser, patience=True)
     parser.add_argument("--part", type=int, required=True, help="number of the partition")
 
 
@@ -44,10 +47,10 @@ def index_part(
     spec: dict[str, Any],
     folder: IndexFolder,
     part: int,
-    patience_seconds: float = job.PATIENCE_SECONDS,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Write one partition's Parquet file, a row group at a time, and its receipts."""
-    plan = folder.plan_of(part, len(job.partitions(spec)))
+    plan = folder.plan_of(part, len(partitions(spec)))
     what = f"index {spec['dataset']} part {part}"
     kinds: dict[str, set[type]] = {name: set() for name in spec["modalities"]}
     while True:
@@ -65,7 +68,7 @@ def index_part(
     noted = {"folded": folded.about} if folded.about else {}
     write_json(folder.receipt("columns", part), about | {"columns": others} | noted)
     folded.log(what)
-    job.log.info("%s: %s samples", what, f"{plan['rows']:,}")
+    log.info("%s: %s samples", what, f"{plan['rows']:,}")
 
 
 class _KindFound(Exception):

@@ -7,9 +7,9 @@ from typing import Any
 from sampan import plan, plugins
 from sampan.errors import ConfigError
 from sampan.plugins import Encode, Encoder, Modality
-from sampan.steps import job
 from sampan.steps.batch_size import rows_of_a_batch
 from sampan.steps.batches import loading
+from sampan.steps.flags import stage_of
 
 
 def encoder_of(spec: dict[str, Any]) -> Encoder:
@@ -24,7 +24,7 @@ def loaded(spec: dict[str, Any], device: str) -> Encode:
 def batch_of(spec: dict[str, Any], device: str) -> int:
     """Rows in a batch at most."""
     settings = (plan.canonical(spec[name]) for name in ("encoder", "modality"))
-    return _batch(*settings, device, f"extract {job.stage_of(spec['stage']).variant}")
+    return _batch(*settings, device, f"extract {stage_of(spec['stage']).variant}")
 
 
 def forget_loaded() -> None:

@@ -15,14 +15,15 @@ from sampan import memory, plan, plugins
 from sampan.compute import Grant
 from sampan.errors import InvalidSample
 from sampan.plugins import ArraySpec, Modality
-from sampan.steps import job
 from sampan.steps.decoding import DIGEST, quarantined, shard_key
+from sampan.steps.flags import add_flags, grant_of, stage_of, variant_of
 from sampan.steps.limits import cpu_seconds_at_most
 from sampan.steps.shards import Made, ShardTask, check_invalid, make_shards, settle
 from sampan.steps.timings import WAIT, Timings
+from sampan.steps.turn import Turn, take_turn_at_part
 from sampan.store import layout as layouts
 from sampan.store.documents import CellsReceipt
-from sampan.store.durable import patiently, read_json
+from sampan.store.durable import PATIENCE_SECONDS, patiently, read_json
 from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
@@ -33,12 +34,12 @@ LENGTH = ArraySpec((), (), "int32")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser, part=True, grant=True)
+    add_flags(parser, part=True, grant=True)
 
 
 def run(args: argparse.Namespace) -> None:
-    grant, patience = job.grant_of(args), args.patience_seconds
-    with job.turn_at_part(args, "preprocess") as turn:
+    grant, patience = grant_of(args), args.patience_seconds
+    with take_turn_at_part(args, "preprocess") as turn:
         work = partial(
             preprocess, args.spec, args.results, args.part, args.receipt, grant, patience, turn
         )
@@ -51,17 +52,17 @@ def preprocess(
     part: int,
     receipt: Path,
     grant: Grant,
-    patience_seconds: float = job.PATIENCE_SECONDS,
-    turn: job.Turn | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+    turn: Turn | None = None,
 ) -> Partition:
     """Make all shards of a partition that are not recorded yet, then its receipt."""
-    stage = job.stage_of(spec["stage"])
-    variant = job.variant_of(results, spec["stage"])
+    stage = stage_of(spec["stage"])
+    variant = variant_of(results, spec["stage"])
     index = IndexFolder(results / stage.dataset / "index")
     above = read_json(index.receipt(stage.name, part), CellsReceipt)
     plugin: Modality = plugins.make("modalities", spec["modality"], stage.name)
     layout = layouts.pin(variant.layout, choose_layout(spec, plugin))
-    turn = turn or job.Turn()
+    turn = turn or Turn()
     outbox = turn.outbox(variant.path)
     partition = Partition(
         variant, layout, part, above["first"], above["rows"], above["keys"], outbox
@@ -100,7 +101,7 @@ def choose_layout(spec: dict[str, Any], plugin: Modality) -> Layout:
     """
     The canonical array first, then `length` where there is one, and the source bytes' digests.
     """
-    stage = job.stage_of(spec["stage"])
+    stage = stage_of(spec["stage"])
     specs = {stage.name: plugin.array()}
     if plugin.has_length:
         specs["length"] = LENGTH
@@ -119,7 +120,7 @@ def choose_layout(spec: dict[str, Any], plugin: Modality) -> Layout:
 
 def preprocess_shard(task: ShardTask) -> Made:
     """Decode, write, publish one shard; returns its record, which the caller appends."""
-    variant = job.variant_of(Path(task.results), task.spec["stage"])
+    variant = variant_of(Path(task.results), task.spec["stage"])
     layout = Layout.read(variant.layout)
     timings = Timings()
     with timings.on({"read": 1, "decode": 1, "write": 1, WAIT: 1}):

@@ -13,7 +13,7 @@ from sampan.config.root import ModelSettings
 from sampan.config.split import SplitSettings
 from sampan.errors import StorageError
 from sampan.memory import MASTER_MB, WORKER_MB
-from sampan.steps import job
+from sampan.steps.flags import stage_of, variant_of
 from sampan.store.committed import Committed
 from sampan.store.index import Index, IndexFolder
 from sampan.store.open import check_same_rows
@@ -46,7 +46,7 @@ class Samples:
     """
 
     def __init__(self, spec: dict[str, Any], results: Path) -> None:
-        self.stage = job.stage_of(spec["stage"])
+        self.stage = stage_of(spec["stage"])
         self.folder = results / self.stage.folder
         self.settings: Any = parse_as(
             ModelSettings,  # type: ignore[arg-type] # an annotated union, which pydantic takes
@@ -60,11 +60,10 @@ class Samples:
                 f"this config has {spec['columns']}; run: snakemake index"
             )
         self.stages = {
-            name: Committed(job.variant_of(results, value))
-            for name, value in spec["features"].items()
+            name: Committed(variant_of(results, value)) for name, value in spec["features"].items()
         }
         self.modalities = {
-            name: Committed(job.variant_of(results, value))
+            name: Committed(variant_of(results, value))
             for name, value in spec["modalities"].items()
         }
         for stage in (*self.stages.values(), *self.modalities.values()):

@@ -6,6 +6,7 @@ the last scan: rows that were there must not have moved.
 """
 
 import argparse
+import logging
 import shlex
 import shutil
 from bisect import bisect_left, bisect_right
@@ -19,21 +20,23 @@ import numpy as np
 from sampan.compute import Grant
 from sampan.errors import DataError
 from sampan.plan import digest_of
-from sampan.steps import job
 from sampan.steps.duplicates import duplicates
+from sampan.steps.flags import add_flags, grant_of, partitions
 from sampan.steps.row_hashes import RowHashes
 from sampan.steps.source_files import FileScan, scan_files, why_empty
 from sampan.store.documents import ScannedPart, ScanState
-from sampan.store.durable import read_json, storing, with_checksum, write_json
+from sampan.store.durable import PATIENCE_SECONDS, read_json, storing, with_checksum, write_json
 from sampan.store.index import Index, IndexFolder
 from sampan.store.specs import argument
 from sampan.terminal import shortened
+
+log = logging.getLogger("sampan")
 
 SHOWN = 10
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser, grant=True)
+    add_flags(parser, grant=True)
     parser.add_argument(
         "--renumber", action="store_true", help="accept that rows which were there have moved"
     )
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     scan(
         args.spec,
         IndexFolder(args.results / args.spec["dataset"] / "index"),
-        job.grant_of(args),
+        grant_of(args),
         renumber=args.renumber,
         results=args.results,
         patience_seconds=args.patience_seconds,
@@ -68,7 +71,7 @@ def scan(
     *,
     renumber: bool,
     results: Path,
-    patience_seconds: float = job.PATIENCE_SECONDS,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Write a plan for each partition that `capacity` allows, and the state for the next scan."""
     temporary = folder.path / "tmp"
@@ -83,7 +86,7 @@ def scan(
         filled = {found.task.source for found in files if found.rows}
         for number in range(len(spec["sources"])):
             if number not in filled:
-                job.log.warning("%s", why_empty(spec, number))
+                log.warning("%s", why_empty(spec, number))
         if not renumber:
             _check_unmoved(spec, folder, hashes, results)
         refused = _refused(spec, files, hashes, temporary)
@@ -154,7 +157,7 @@ def _refused(
 ) -> Refused:
     """Rows with an empty or repeated key; `DataError` unless these are to be quarantined."""
     if untidy := [key for found in files for key in found.untidy]:
-        job.log.warning(
+        log.warning(
             "datasets.%s: keys are taken as they are, white space and Unicode forms included, so "
             "that two which look alike may be two samples, such as %s",
             spec["dataset"], ", ".join(ascii(shortened(key)) for key in untidy[:SHOWN]),
@@ -217,10 +220,10 @@ def _write(
     rows, size = hashes.rows, spec["rows_per_job"]
     before = _before(folder).get("listed", {})
     digests: dict[str, str] = {}
-    partitions = job.partitions(spec)
+    numbers = partitions(spec)
     starts = list(accumulate((found.rows for found in files), initial=0))
     parts = []
-    for path, sharing in groupby(partitions, lambda part: folder.plan(part, len(partitions))):
+    for path, sharing in groupby(numbers, lambda part: folder.plan(part, len(numbers))):
         plans = {}
         for part in sharing:
             first = part * size
@@ -241,11 +244,11 @@ def _write(
             if digests[name] != before.get(name):
                 folder.receipt("columns", int(name)).unlink(missing_ok=True)
         write_json(path, plans)
-    folder.keep_only(len(partitions), spec["modalities"])
+    folder.keep_only(len(numbers), spec["modalities"])
     write_json(folder.state, with_checksum({"rows": rows, "parts": parts, "listed": digests}))
-    job.log.info(
+    log.info(
         "scan %s: %s samples in %d files; %d of %d partitions hold data",
-        spec["dataset"], f"{rows:,}", len(files), len(parts), len(partitions),
+        spec["dataset"], f"{rows:,}", len(files), len(parts), len(numbers),
     )  # fmt: skip
 
 

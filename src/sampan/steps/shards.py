@@ -3,6 +3,7 @@ What preprocess and extract share: tasks, the ledger of an attempt, fatal sample
 """
 
 import gc
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +13,15 @@ from typing import Any, NamedTuple
 
 from sampan.compute import Grant, Pool, WorkerDied, Workers, cluster
 from sampan.errors import DataError
-from sampan.steps import job
+from sampan.steps.flags import stage_of
+from sampan.steps.progress import Progress, show_progress
 from sampan.steps.timings import Timings, in_words
+from sampan.steps.turn import Turn
 from sampan.store.durable import patiently
 from sampan.store.ledger import Attempt, Record
 from sampan.store.partition import Partition, category
+
+log = logging.getLogger("sampan")
 
 ROUNDS = 3
 """How often a shard is tried whose worker dies."""
@@ -64,7 +69,7 @@ def make_shards(
     work: Callable[[ShardTask], Made],
     grant: Grant,
     workers: Workers,
-    turn: job.Turn | None = None,
+    turn: Turn | None = None,
 ) -> None:
     """
     Run the tasks, appending a record for each shard that is durable; `StoppedEarly` where its turn
@@ -74,12 +79,12 @@ def make_shards(
     them; one that storage keeps from being read or written is tried again while patience lasts. The
     first other fault ends the job.
     """
-    name = f"{tasks[0].step} {job.stage_of(tasks[0].spec['stage']).variant}"
-    job.log.info(
+    name = f"{tasks[0].step} {stage_of(tasks[0].spec['stage']).variant}"
+    log.info(
         "%s part %d: %d shards to make, %d adopted",
         name, partition.part, len(tasks), len(partition.done),
     )  # fmt: skip
-    turn = turn or job.Turn()
+    turn = turn or Turn()
     memory_mb = grant.memory_mb // grant.workers(workers)
     start = time.monotonic()
     timings = Timings()
@@ -87,7 +92,7 @@ def make_shards(
     with (
         partition.attempt() as attempt,
         cluster(grant, workers) as pool,
-        job.progress(name, total) as progress,
+        show_progress(name, total) as progress,
     ):
         once = partial(
             _round, partition, attempt, pool, work=work, turn=turn, progress=progress,
@@ -104,13 +109,13 @@ def make_shards(
                 + "; no single sample kills one; raise mem_mb of this rule, or see the log"
             )
     seconds = time.monotonic() - start
-    job.log.info(
+    log.info(
         "%s part %d: %s samples in %.1f s (%s/s)",
         name, partition.part, f"{total:,}", seconds, f"{total / seconds:,.0f}",
     )  # fmt: skip
     if shares := timings.shares():
         words = in_words(shares, timings.seconds, grant.threads)
-        job.log.info("%s part %d: %s", name, partition.part, words)
+        log.info("%s part %d: %s", name, partition.part, words)
 
 
 def _round(
@@ -120,8 +125,8 @@ def _round(
     tasks: Sequence[ShardTask],
     *,
     work: Callable[[ShardTask], Made],
-    turn: job.Turn,
-    progress: job.Progress,
+    turn: Turn,
+    progress: Progress,
     timings: Timings,
 ) -> list[ShardTask]:
     """Run the tasks once; those whose worker died come back."""
@@ -168,10 +173,10 @@ def _keep_what_is_loaded() -> None:
 def _without_culprits(task: ShardTask, memory_mb: int) -> ShardTask:
     from sampan.steps.isolate import culprits
 
-    job.log.warning("a worker died at rows %d to %d; looking for why", task.first, task.stop - 1)
+    log.warning("a worker died at rows %d to %d; looking for why", task.first, task.stop - 1)
     found = culprits(task, memory_mb)
     for row, reason in found.items():
-        job.log.warning("row %d %s", row, reason)
+        log.warning("row %d %s", row, reason)
     return replace(task, poison=tuple((task.poison_dict() | found).items()))
 
 
@@ -182,9 +187,7 @@ def check_invalid(
     Stop where one partition alone breaks `max_invalid`; the whole stage is checked at its commit.
     """
     most = spec["max_invalid"] * max(partition.rows, spec["rows_per_job"])
-    too_many(
-        job.stage_of(spec["stage"]).variant, invalid, partition.rows, most, spec["max_invalid"]
-    )
+    too_many(stage_of(spec["stage"]).variant, invalid, partition.rows, most, spec["max_invalid"])
     return invalid
 
 
@@ -214,7 +217,7 @@ def settle(
         return value
 
     value = patiently(write, patience_seconds, str(receipt))
-    job.log.info(
+    log.info(
         "part %d done: %s rows, %s valid%s %s",
         partition.part, f"{value['rows']:,}", f"{value['valid']:,}",
         f", {value['absent']:,} absent" if "absent" in value else "", value["reasons"] or "",

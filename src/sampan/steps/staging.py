@@ -14,7 +14,7 @@ from sampan.encoders import weights
 from sampan.encoders.integrity import refuse_altered, weight_files
 from sampan.encoders.weights import GRAPHS, PICKLES, Kind
 from sampan.errors import ConfigError, StorageError
-from sampan.steps.job import Progress, progress
+from sampan.steps.progress import Progress, show_progress
 from sampan.store.durable import fsync_folder, storing
 
 BLOCK_BYTES = 8 * 2**20
@@ -96,7 +96,7 @@ def stage(files: Mapping[str, Path], to: Path, kind: Kind, *, move: bool) -> str
                 f"{to}: {total / 1e6:,.0f} MB to copy, {free / 1e6:,.0f} MB are free there"
             )
         hashes = {}
-        with storing(to), progress(f"stage {to.name}", total, "bytes") as shown:
+        with storing(to), show_progress(f"stage {to.name}", total, "bytes") as shown:
             for name, file in files.items():
                 (made / name).parent.mkdir(exist_ok=True)
                 if move:

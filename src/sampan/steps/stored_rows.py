@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from sampan import memory
-from sampan.steps import job
 from sampan.steps.ahead import Ahead
 from sampan.steps.decoding import Block
+from sampan.steps.flags import variant_of
 from sampan.steps.shards import ShardTask
 from sampan.steps.timings import Timings
 from sampan.store.layout import Layout
@@ -23,7 +23,7 @@ class Stored:
     """
 
     def __init__(self, task: ShardTask, timings: Timings) -> None:
-        source = job.variant_of(Path(task.results), task.spec["above"])
+        source = variant_of(Path(task.results), task.spec["above"])
         layout = Layout.read(source.layout)
         self._task, self._timings = task, timings
         self._readers = {

@@ -7,6 +7,7 @@ model is empty, and only says which samples are to be evaluated.
 
 import argparse
 import json
+import logging
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,29 +18,30 @@ import numpy as np
 from sampan.compute import Grant
 from sampan.errors import DataError
 from sampan.plan import digest_of
-from sampan.steps import job
+from sampan.steps.flags import add_flags, grant_of, stage_of
 from sampan.steps.samples import Samples
+from sampan.steps.turn import Turn, take_turn
 from sampan.stopping import StoppedEarly
 from sampan.store.durable import patiently, write_bytes, write_json
 from sampan.terminal import shortened
 from sampan.training.roles import ROLES, Roles
+
+log = logging.getLogger("sampan")
 
 ALIKE_SHOWN = 10
 """Classes that look like one, of which the log tells at most."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser, grant=True)
+    add_flags(parser, grant=True)
     parser.add_argument("--checkpoint-steps", type=int, help="also within epochs, every so many")
 
 
 def run(args: argparse.Namespace) -> None:
-    stage = job.stage_of(args.spec["stage"])
+    stage = stage_of(args.spec["stage"])
     leases = args.results / stage.folder / "leases"
-    with job.turn(leases, "train", f"train {stage.variant}", args.patience_seconds) as turn:
-        work = partial(
-            train, args.spec, args.results, job.grant_of(args), args.checkpoint_steps, turn
-        )
+    with take_turn(leases, "train", f"train {stage.variant}", args.patience_seconds) as turn:
+        work = partial(train, args.spec, args.results, grant_of(args), args.checkpoint_steps, turn)
         patiently(work, args.patience_seconds, "train")
 
 
@@ -48,7 +50,7 @@ def train(
     results: Path,
     grant: Grant,
     checkpoint_steps: int | None = None,
-    turn: job.Turn | None = None,
+    turn: Turn | None = None,
 ) -> None:
     """
     Write the model, who served for what, and the history; `StoppedEarly` where it was asked to.
@@ -60,8 +62,8 @@ def train(
     )
     roles = samples.roles()
     roles.require(*(("train", "validation", "test") if trains else ("test",)))
-    job.log.info("train %s: %s", samples.stage.variant, roles.counts())
-    turn = turn or job.Turn()
+    log.info("train %s: %s", samples.stage.variant, roles.counts())
+    turn = turn or Turn()
     outbox = turn.outbox(samples.folder)
     if trains:
         _train(spec, samples, roles, grant, checkpoint_steps, turn, outbox)
@@ -86,7 +88,7 @@ def _train(
     roles: Roles,
     grant: Grant,
     checkpoint_steps: int | None,
-    turn: job.Turn,
+    turn: Turn,
     outbox: Path,
 ) -> None:
     from sampan.training.checkpoint import Checkpoints
@@ -101,7 +103,7 @@ def _train(
     try:
         checkpoints.latest()
     except DataError:
-        job.log.info("other samples or features than the checkpoints were made from: starting anew")
+        log.info("other samples or features than the checkpoints were made from: starting anew")
         checkpoints.clear()
     found = train_loop(
         samples.settings,
@@ -114,7 +116,7 @@ def _train(
         device=grant.device("auto"),
         checkpoint_steps=checkpoint_steps,
         stop=turn.is_over,
-        log=job.log.info,
+        log=log.info,
     )
     if isinstance(found, Stopped):
         raise StoppedEarly(f"train {samples.stage.variant}: step {found.step} of {found.steps}")
@@ -142,7 +144,7 @@ def _targets(samples: Samples, roles: Roles) -> Any:
         return value_targets(list(samples.labels), used)
     found = class_targets(list(samples.labels), used)
     for names in alike(found.names)[:ALIKE_SHOWN]:
-        job.log.warning(
+        log.warning(
             "%s are classes of their own; if they are one, mend the labels",
             " and ".join(repr(shortened(name)) for name in names[:ALIKE_SHOWN]),
         )

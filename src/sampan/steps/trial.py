@@ -12,7 +12,7 @@ from sampan.errors import InvalidSample, StorageError
 from sampan.plugins import Modality
 from sampan.sources.cells import CellReader
 from sampan.sources.values import cell_of
-from sampan.steps import job
+from sampan.steps.progress import Progress, show_progress
 from sampan.steps.survey import Cell
 
 AT_A_TIME = 16
@@ -31,7 +31,7 @@ class Tried(NamedTuple):
 
 def try_files(cells: Sequence[Cell], readers: Readers, what: str, until: float) -> Tried:
     """Whether the files that paths name are there; none is read. Stops at `until` (monotonic)."""
-    with job.progress(what, len(cells), "files") as shown:
+    with show_progress(what, len(cells), "files") as shown:
         return _tried(_looks(cells, lambda cell: _look(cell, readers(cell)), until), shown)
 
 
@@ -43,7 +43,7 @@ def try_decoding(
     def verdict(cell: Cell) -> str | None:
         return refusal(plugin, readers(cell), cell)
 
-    with job.progress(what, len(cells), "samples") as shown:
+    with show_progress(what, len(cells), "samples") as shown:
         one_by_one = ((cell, verdict(cell)) for cell in cells if time.monotonic() < until)
         return _tried(one_by_one, shown)
 
@@ -85,7 +85,7 @@ def _looks(
                 return
 
 
-def _tried(looks: Iterator[tuple[Cell, str | None]], shown: job.Progress) -> Tried:
+def _tried(looks: Iterator[tuple[Cell, str | None]], shown: Progress) -> Tried:
     tried, bad, example = 0, Counter[str](), ""
     try:
         for cell, reason in looks:

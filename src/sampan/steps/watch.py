@@ -10,6 +10,7 @@ kind are put back; for the others Snakemake is told to end, for the same command
 """
 
 import argparse
+import logging
 import os
 import select
 import signal
@@ -19,9 +20,12 @@ from collections import Counter
 from pathlib import Path
 
 from sampan.errors import ConfigError
-from sampan.steps import job, preflight
+from sampan.steps import preflight
 from sampan.steps.cluster import Cluster, SlurmRefused
+from sampan.steps.flags import settings_of
 from sampan.store.lease import STALE_SECONDS, Attempt, Lease
+
+log = logging.getLogger("sampan")
 
 LOOK_SECONDS = 20.0
 FORGOTTEN_SECONDS = 600.0
@@ -43,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
     parser.add_argument(
         "--slurm-jobs",
-        type=job.settings,
+        type=settings_of,
         help="what the run's jobs ask of Slurm, as JSON, or @ and its file; if they do",
     )
 
@@ -76,7 +80,7 @@ class _Refusal:
                 "or set `results:` to another folder"
             )
         if self._first is None:
-            job.log.info(
+            log.info(
                 "another Snakemake was at work: %s; if it was killed, this one goes on in %.0f s",
                 holder, STALE_SECONDS - holder.age_seconds,
             )  # fmt: skip
@@ -121,7 +125,7 @@ class JobWatch:
             self._end("Snakemake has missed that all its jobs have ended")
 
     def _end(self, why: str) -> None:
-        job.log.error("error: %s; run the same command again: what is finished is kept", why)
+        log.error("error: %s; run the same command again: what is finished is kept", why)
         os.kill(os.getppid(), signal.SIGINT)
         self._missing.clear()
         self._idle = None
@@ -141,13 +145,13 @@ class JobWatch:
 
     def _requeue(self, number: str, state: str) -> None:
         if _ask("scontrol", "requeue", number) is not None:
-            job.log.warning("job %s was %s: back in the queue", number, state)
+            log.warning("job %s was %s: back in the queue", number, state)
 
     def _release(self, number: str) -> None:
         """Snakemake would wait for it for ever."""
         if self._released[number] < RELEASES and _ask("scontrol", "release", number) is not None:
             self._released[number] += 1
-            job.log.warning("job %s could not be begun and was held: released", number)
+            log.warning("job %s could not be begun and was held: released", number)
 
     def _note_missing(self, states: dict[str, str]) -> None:
         now = time.monotonic()
@@ -189,5 +193,5 @@ def _ask(*words: str) -> str | None:
     try:
         return Cluster().ask(words, patient=False)
     except SlurmRefused as refusal:
-        job.log.warning("%s: %s", words[0], refusal)
+        log.warning("%s: %s", words[0], refusal)
         return None

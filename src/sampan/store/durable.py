@@ -195,6 +195,10 @@ def read_json(path: Path, shape: Any = object) -> Any:
     return value
 
 
+PATIENCE_SECONDS = 900.0
+"""How long storage may be in trouble before a job fails, unless its flags say otherwise."""
+
+
 def patiently(work: Callable[[], T], patience_seconds: float, what: str) -> T:
     """
     Run `work` again and again while storage is in trouble, for `patience_seconds` at most.

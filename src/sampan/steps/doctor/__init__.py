@@ -22,7 +22,7 @@ from sampan.config.load import read
 from sampan.errors import ConfigError, StorageError
 from sampan.plan import Plan
 from sampan.steps.doctor.findings import faults, in_order, merged, table, warnings
-from sampan.steps.job import settings
+from sampan.steps.flags import settings_of
 from sampan.store.durable import read_json, write_json
 
 STARTED = re.compile(r"^(?:local)?rule doctor_(\w+):$")
@@ -40,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     inside = parser.add_argument_group("in a job, as the rules of rules/doctor.smk call it")
     inside.add_argument("--here", type=Path, metavar="OUT", help="look at this node; write a JSON")
     inside.add_argument("--results", type=Path, default=Path("results"))
-    inside.add_argument("--spec", type=settings, help="rule and encoders, as one JSON")
+    inside.add_argument("--spec", type=settings_of, help="rule and encoders, as one JSON")
     inside.add_argument("--threads", type=int, default=1, help="threads asked for")
     inside.add_argument("--memory-mb", type=int, default=1024, help="memory asked for, in MB")
     inside.add_argument("--gpus", type=int, default=0, help="GPUs asked for")

@@ -1,6 +1,7 @@
 """The length of an encoder's embeddings, from the cheapest place that says it."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,10 @@ from sampan import plugins
 from sampan.errors import ConfigError, SampanError
 from sampan.plan import Plan, Stage
 from sampan.plugins import Encoder, Modality
-from sampan.steps import job
 from sampan.steps.estimate.measured import Measured
 from sampan.store.layout import Layout
+
+log = logging.getLogger("sampan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class Dimensions:
             modality: Modality = plugins.make("modalities", decoded, modality_name)
             if faults := encoder.check(modality):
                 raise ConfigError(faults)
-            job.log.info("estimate: loading %s to learn its dimensions", where)
+            log.info("estimate: loading %s to learn its dimensions", where)
             return encoder.load(modality, "cpu").dimensions, "the encoder, loaded here"
         except SampanError as fault:
             said = f"{where}: {fault.faults[0]}; or say --dimensions {name}=N"

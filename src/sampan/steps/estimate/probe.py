@@ -6,6 +6,7 @@ what they are made into lies in a temporary folder (TMPDIR says where), and is r
 logs, benchmarks and receipts there as under Snakemake, from which their rates are read.
 """
 
+import logging
 import math
 import os
 import subprocess
@@ -23,12 +24,13 @@ from sampan.errors import DataError
 from sampan.plan import Plan, Stage
 from sampan.plugins import Source
 from sampan.sources.values import cell_of
-from sampan.steps import job
 from sampan.steps.estimate.measured import Measured
 from sampan.store.documents import ScanState
 from sampan.store.durable import patiently, read_json
 from sampan.store.index import IndexFolder
 from sampan.store.specs import argument
+
+log = logging.getLogger("sampan")
 
 FILES = 8
 SECOND = 8
@@ -189,4 +191,4 @@ def _job(plan: Plan, words: list[str], spec: dict[str, Any], place: str) -> None
         errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
         raise DataError([f"probe: {place}: {line}" for line in errors or said[-1:]])
     benchmark.write_text(f"s\n{seconds:.4f}\n")
-    job.log.info("probe: %s took %.1f s", place, seconds)
+    logging.getLogger("sampan").info("probe: %s took %.1f s", place, seconds)

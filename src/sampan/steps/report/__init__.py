@@ -5,6 +5,7 @@ Only the stages that this config reaches are shown, whatever else lies in the re
 """
 
 import argparse
+import logging
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,9 +19,9 @@ from sampan.plan import Plan
 from sampan.reporting.data import DatasetReport, ModelReport, Provenance, ReportData
 from sampan.reporting.page import render
 from sampan.reporting.wording import count, listed
-from sampan.steps import job
 from sampan.steps.commit import Counts, too_many_invalid
 from sampan.steps.examples import Examples
+from sampan.steps.flags import add_flags
 from sampan.steps.report.dataset import dataset_report
 from sampan.steps.report.jobs import jobs_of
 from sampan.steps.report.model import model_report
@@ -30,6 +31,8 @@ from sampan.store.documents import ModelCard
 from sampan.store.durable import read_json, write_bytes
 from sampan.store.variant import Variant
 
+log = logging.getLogger("sampan")
+
 LAST = "report.html"
 """The page that was made last, of whichever config, in the results folder."""
 PACKAGES = ("numpy", "zarr", "dask", "snakemake")
@@ -38,7 +41,7 @@ OWN_COUNTS = "Datasets may share sources, so each is counted for itself."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    job.arguments(parser)
+    add_flags(parser)
     parser.add_argument("--out", type=Path, required=True, help="the page")
     parser.add_argument(
         "--incomplete",
@@ -78,7 +81,7 @@ def report(spec: dict[str, Any], results: Path, out: Path, *, incomplete: bool =
     data = (what_is_there if incomplete else report_data)(spec["config"], results)
     page = render(data).encode()
     write_bytes(out, page)
-    job.log.info("report: %s, %s bytes", out, f"{len(page):,}")
+    log.info("report: %s, %s bytes", out, f"{len(page):,}")
 
 
 def report_data(config: Mapping[str, Any], results: Path) -> ReportData:

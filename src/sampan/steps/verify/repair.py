@@ -1,5 +1,6 @@
 """Let what is damaged be made again: take away what vouches for it, and no more."""
 
+import logging
 import shutil
 import time
 from collections import defaultdict
@@ -9,12 +10,13 @@ from typing import Any
 
 from sampan import plugins
 from sampan.errors import SampanError, StorageError
-from sampan.steps import job
 from sampan.steps.verify.fault import Fault
 from sampan.store import ledger
 from sampan.store.documents import PlanFile
 from sampan.store.durable import read_json, storing, write_json
 from sampan.store.variant import Variant
+
+log = logging.getLogger("sampan")
 
 
 def repair(found: Sequence[Fault], orphan_seconds: float) -> list[Path]:
@@ -55,14 +57,14 @@ def _remove(path: Path, seconds: float) -> None:
     except FileNotFoundError:
         return
     if age < seconds:
-        job.log.info("%s: kept, only %.0f s old; see --orphan-seconds", path, age)
+        log.info("%s: kept, only %.0f s old; see --orphan-seconds", path, age)
         return
     with storing(path):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    job.log.info("%s: removed", path)
+    log.info("%s: removed", path)
 
 
 def changed_sources(results: Path, targets: Iterable[Path]) -> Iterator[str]:
