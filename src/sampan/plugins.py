@@ -10,7 +10,7 @@ cheaply.
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -102,17 +102,7 @@ class Encode(Protocol):
     """
     A loaded encoder: called on batches of valid rows of one modality's array.
 
-    Where it has an attribute `pads` that is true, rows of a batch cost as much as the longest: rows
-    then come in an order of their lengths, and more of them where they are short.
-
-    Where it has a `prepare` that is not None, with the arguments of a call, many rows go through it
-    together, and what it gives, (row, …) and (row), is what calls get then: tokens instead of text,
-    and their number.
-
-    Where it has a method `begin`, with the arguments of a call, a GPU need not wait between
-    batches: `begin` comes back once the work is queued and `data` is no longer needed, and what it
-    gives is called with no argument for the embeddings, after `begin` was called with the next
-    batch. That may have an attribute `seconds`: how long the GPU worked, known once it was called.
+    What it can do besides are protocols of their own: `PadsRows`, `PreparesRows`, `QueuesBatches`.
     """
 
     dimensions: int
@@ -124,13 +114,68 @@ class Encode(Protocol):
         ...
 
 
+@runtime_checkable
+class PadsRows(Protocol):
+    """
+    A loaded encoder of which rows of a batch may cost as much as the longest of them.
+
+    Where `pads` is true, rows come in an order of their lengths, and more of them where they are
+    short.
+    """
+
+    @property
+    def pads(self) -> bool: ...
+
+
+Prepare = Callable[
+    ["NDArray[Any]", "NDArray[np.int32] | None"], tuple["NDArray[Any]", "NDArray[np.int32]"]
+]
+"""(sample, …) and (sample) → (sample, …) and (sample)"""
+
+
+@runtime_checkable
+class PreparesRows(Protocol):
+    """
+    A loaded encoder that makes something else of many rows together, before they are cut into
+    batches: tokens of text, and their number. Calls get that then, unless `prepare` is None.
+    """
+
+    @property
+    def prepare(self) -> Prepare | None: ...
+
+
+Pending = Callable[[], "NDArray[np.float32]"]
+"""(sample, embedding), once they are asked for."""
+
+
+@runtime_checkable
+class QueuesBatches(Protocol):
+    """
+    A loaded encoder whose GPU need not wait between batches.
+
+    `begin` comes back once the work is queued and `data` is no longer needed; what it gives is
+    called after `begin` was called with the next batch.
+    """
+
+    def begin(self, data: "NDArray[Any]", length: "NDArray[np.int32] | None") -> Pending: ...
+
+
+@runtime_checkable
+class TimesDevice(Protocol):
+    """What `begin` gives, where it knows how long the GPU worked."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Known once it was called."""
+        ...
+
+
 class Encoder(Protocol):
     """
     A batch of one modality → embeddings.
 
-    One whose own files decide how a modality has to be decoded says so for `store: false`: in a
-    class variable `decides`, kind → setting → largest value, and in a method `wants(kind)`, which
-    reads them (setting → value).
+    What it can say besides are protocols of their own: `KnowsDimensions`, `GrowsWithRows`,
+    `DecidesDecoding`.
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -154,6 +199,18 @@ class Encoder(Protocol):
         ...
 
     def load(self, modality: Modality, device: str) -> Encode: ...
+
+
+@runtime_checkable
+class DecidesDecoding(Protocol):
+    """An encoder whose own files decide how a modality has to be decoded (`store: false`)."""
+
+    decides: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """Kind of modality → setting → its largest value, for planning."""
+
+    def wants(self, kind: str) -> Mapping[str, Any]:
+        """Setting → value, as its files say."""
+        ...
 
 
 @runtime_checkable
@@ -338,10 +395,15 @@ def decided(encoder_kind: str, modality_kind: str) -> Mapping[str, Any]:
     Settings of a modality that an encoder's own files decide where nothing is stored, each with the
     largest value, for planning. Its digest stands for them in a name.
     """
-    found: Mapping[str, Mapping[str, Any]] = getattr(
-        plugin_class("encoders", encoder_kind), "decides", {}
-    )
-    return found.get(modality_kind, {})
+    found = plugin_class("encoders", encoder_kind)
+    if not _decides(found):
+        return {}
+    kinds: Mapping[str, Mapping[str, Any]] = found.decides
+    return kinds.get(modality_kind, {})
+
+
+def _decides(encoder: type[Any]) -> bool:
+    return all(hasattr(encoder, name) for name in ("decides", "wants"))
 
 
 def wanted(encoder: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -350,7 +412,7 @@ def wanted(encoder: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]
     as given. `ConfigError` where what was given says otherwise.
     """
     kind = str(given["kind"])
-    if kind not in getattr(encoder, "decides", {}):
+    if not isinstance(encoder, DecidesDecoding) or kind not in encoder.decides:
         return dict(given)
     decides = encoder.wants(kind)
     plugin = make("modalities", {**decides, **given}, where)

@@ -7,9 +7,9 @@ import torch
 from encoders import stored
 
 from sampan import plugins
+from sampan.execution import batch_size
+from sampan.execution.batch_size import largest, rows_of_a_batch
 from sampan.plugins import AUTO_BYTES
-from sampan.steps import batch_size
-from sampan.steps.batch_size import largest, rows_of_a_batch
 
 
 def machine(most, saturated=10**9, tried=None):

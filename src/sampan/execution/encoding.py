@@ -15,15 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sampan import memory
 from sampan.errors import PluginError
-from sampan.plugins import Encode, Encoder
-from sampan.steps.batches import Batch, fitting
-from sampan.steps.decoding import Block
-from sampan.steps.flags import stage_of
-from sampan.steps.limits import ThreadLimit
-from sampan.steps.shards import ShardTask
-from sampan.steps.timings import Timings
+from sampan.execution.limits import ThreadLimit
+from sampan.execution.loaded_encoder import LoadedEncoder
+from sampan.execution.out_of_memory import EncodingBatch
+from sampan.execution.shard_job import Block
+from sampan.execution.timings import Timings
+from sampan.plan import memory
+from sampan.plugins import Encode, Pending, PreparesRows, QueuesBatches
 
 DTYPE = "float16"
 BATCHES_IN_A_BLOCK = 64
@@ -37,36 +36,35 @@ PARTS_OF_A_BATCH = 8
 ELEMENTS_OF_A_ROW = 8
 """That a row costs beside its length: its first and last token, its part of every call."""
 
-Embeddings = Callable[[], NDArray[np.float32]]
-"""(row, embedding), once they are asked for."""
-
 
 class Encoding:
     """
     Blocks of one shard → embeddings, in row order; `invalid` are those that have none.
 
-    `advice` is what to change where one row does not fit in memory. On a GPU an encoder that can
-    `begin` has one batch under way while the next is begun.
+    `first` is the shard's first row in the dataset, `what` names the work, `advice` what to change
+    where one row does not fit in memory. On a GPU an encoder that can `begin` has one batch under
+    way while the next is begun.
     """
 
     def __init__(
         self,
-        task: ShardTask,
-        encoder: Encoder,
-        encode: Encode,
-        batch: int,
+        loaded: LoadedEncoder,
         shape: tuple[int, ...],
         timings: Timings,
+        *,
+        first: int,
+        what: str,
         advice: str = "",
     ) -> None:
-        self._task, self._encode, self._batch = task, encode, batch
-        self._shape, self._timings = shape, timings
-        self._begin = getattr(encode, "begin", None) if task.device == "cuda" else None
-        self._prepare = getattr(encode, "prepare", None)
-        self._limit = ThreadLimit("processes" if encoder.workers == "processes" else "threads")
-        variant = stage_of(task.spec["stage"]).variant
-        self._what = f"extract {variant}"
-        self._advice = advice
+        self._loaded, self._shape, self._timings = loaded, shape, timings
+        encode = loaded.encode
+        self._begin: Callable[..., Pending] | None = None
+        if loaded.device == "cuda" and isinstance(encode, QueuesBatches):
+            self._begin = encode.begin
+        self._prepare = encode.prepare if isinstance(encode, PreparesRows) else None
+        in_processes = loaded.encoder.workers == "processes"
+        self._cpu_limit = ThreadLimit("processes" if in_processes else "threads")
+        self._first, self._what, self._advice = first, what, advice
         self.invalid: dict[int, str] = {}
 
     def of(self, blocks: Iterable[Block]) -> Iterator[NDArray[np.float16]]:
@@ -76,8 +74,8 @@ class Encoding:
         for block in blocks:
             out = np.full((len(block.rows), *self._shape), np.nan, DTYPE)
             made.append(_Made(self._prepared(block), out))
-            for rows in batches(made[-1].block, self._batch, by_length=pads(self._encode)):
-                for part in fitting(rows, self._what):
+            for rows in cut(made[-1].block, self._loaded.batch, by_length=self._loaded.pads):
+                for part in self._loaded.limit.parts(rows):
                     under_way.append(self._begun(made[-1], part))
                     while len(under_way) > (0 if self._begin is None else 1):
                         self._end(under_way.popleft())
@@ -94,7 +92,7 @@ class Encoding:
         if self._prepare is None or not block.valid.any():
             return block
         rows = np.flatnonzero(block.valid)
-        with self._timings.at("encode"), self._limit:
+        with self._timings.at("encode"), self._cpu_limit:
             some, used = self._prepare(*_taken(block, rows))
         if len(rows) == len(block.rows):
             return replace(block, data=some, length=used)
@@ -105,26 +103,26 @@ class Encoding:
 
     def _begun(self, made: "_Made", rows: NDArray[np.intp]) -> "_Part":
         made.waits_for += 1
-        begin = partial(begun, self._encode, self._begin, made.block)
+        begin = partial(begun, self._loaded.encode, self._begin, made.block)
         start = perf_counter()
-        with self._limit, np.errstate(over="ignore"):
-            batch = Batch(begin, rows, self._what, self._task.device, self._advice)
+        with self._cpu_limit, np.errstate(over="ignore"):
+            batch = EncodingBatch(begin, rows, self._loaded.limit, self._what, self._advice)
         return _Part(made, rows, batch, perf_counter() - start)
 
     def _end(self, part: "_Part") -> None:
         out, rows, start = part.made.out, part.rows, perf_counter()
-        with self._limit, np.errstate(over="ignore"):
+        with self._cpu_limit, np.errstate(over="ignore"):
             found = part.batch.end()
             if found.shape != (len(rows), *self._shape):
                 raise PluginError(
-                    f"encoders {self._task.spec['encoder']['kind']!r}: gave embeddings "
-                    f"{found.shape} for {len(rows)} rows of {self._shape[0]} dimensions"
+                    f"{self._what}: its encoder gave embeddings {found.shape} "
+                    f"for {len(rows)} rows of {self._shape[0]} dimensions"
                 )
             out[rows] = found
         took = part.batch.seconds
         here = part.seconds + perf_counter() - start
         self._timings.add("encode", here if took is None else took)
-        first = self._task.first + part.made.block.rows.start
+        first = self._first + part.made.block.rows.start
         for i in np.flatnonzero(~np.isfinite(out[rows]).all(axis=1)):
             reason = "is beyond float16" if np.isfinite(found[i]).all() else "is not finite"
             self.invalid[int(first + rows[i])] = f"the embedding {reason}"
@@ -132,7 +130,7 @@ class Encoding:
         part.made.waits_for -= 1
 
     def close(self) -> None:
-        self._limit.close()
+        self._cpu_limit.close()
 
 
 @dataclass
@@ -149,26 +147,23 @@ class _Part(NamedTuple):
 
     made: _Made
     rows: NDArray[np.intp]
-    batch: Batch
+    batch: EncodingBatch
     seconds: float
 
 
-def pads(encode: Encode) -> bool:
-    return bool(getattr(encode, "pads", False))
-
-
-def rows_at_once(encoder: Encoder, encode: Encode, batch: int, row_bytes: int) -> int:
+def rows_at_once(loaded: LoadedEncoder, row_bytes: int) -> int:
     """
     Rows of a block: a batch, fewer where one thread would hold too much of long rows, or as many as
     it takes to find rows of like length.
     """
-    if not pads(encode):
-        return memory.rows_of_block(encoder.workers, batch, row_bytes)
-    most = memory.AHEAD_BYTES[encoder.workers] // 4 // max(1, row_bytes)
+    workers, batch = loaded.encoder.workers, loaded.batch
+    if not loaded.pads:
+        return memory.rows_of_block(workers, batch, row_bytes)
+    most = memory.AHEAD_BYTES[workers] // 4 // max(1, row_bytes)
     return max(batch, min(BATCHES_IN_A_BLOCK * batch, most))
 
 
-def batches(block: Block, batch: int, *, by_length: bool) -> list[NDArray[np.intp]]:
+def cut(block: Block, batch: int, *, by_length: bool) -> list[NDArray[np.intp]]:
     """
     Places of valid rows within the block, cut into batches.
 
@@ -204,8 +199,8 @@ def encoded(encode: Encode, block: Block, rows: NDArray[np.intp]) -> NDArray[np.
 
 
 def begun(
-    encode: Encode, begin: Callable[..., Embeddings] | None, block: Block, rows: NDArray[np.intp]
-) -> Embeddings:
+    encode: Encode, begin: Callable[..., Pending] | None, block: Block, rows: NDArray[np.intp]
+) -> Pending:
     """The same, queued where the encoder can; done where it cannot."""
     if begin is not None:
         return begin(*_taken(block, rows))

@@ -7,8 +7,8 @@ from functools import partial
 
 from sampan import plugins
 from sampan.encoders.inputs import longest
+from sampan.execution.out_of_memory import is_out_of_memory, let_go
 from sampan.plugins import Encode, Encoder, Modality
-from sampan.steps.batches import is_out_of_memory, let_go
 
 log = logging.getLogger("sampan")
 

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from sampan.steps.behind import Behind
+from sampan.execution.write_behind import WriteBehind
 
 
 def rows(i):
@@ -17,7 +17,7 @@ def threads():
 def test_rows_are_written_in_the_order_given_before_the_block_is_left():
     written = []
 
-    with Behind(written.append, most_bytes=32) as behind:
+    with WriteBehind(written.append, most_bytes=32) as behind:
         for i in range(20):
             behind.put(rows(i))
 
@@ -32,7 +32,7 @@ def test_no_more_than_its_bytes_wait():
         gate.wait(5)
         written.append(block)
 
-    with Behind(write, most_bytes=32) as behind:
+    with WriteBehind(write, most_bytes=32) as behind:
         behind.put(rows(0))
         behind.put(rows(1))
         third = threading.Thread(target=behind.put, args=(rows(2),))
@@ -50,7 +50,7 @@ def test_a_fault_of_writing_is_raised():
     def write(block):
         raise OSError("no space")
 
-    with pytest.raises(OSError, match="no space"), Behind(write, most_bytes=32) as behind:
+    with pytest.raises(OSError, match="no space"), WriteBehind(write, most_bytes=32) as behind:
         behind.put(rows(0))
 
     assert not threads()
@@ -60,6 +60,6 @@ def test_a_fault_elsewhere_is_not_hidden_by_one_of_writing():
     def write(block):
         raise OSError("no space")
 
-    with pytest.raises(ZeroDivisionError), Behind(write, most_bytes=32) as behind:
+    with pytest.raises(ZeroDivisionError), WriteBehind(write, most_bytes=32) as behind:
         behind.put(rows(0))
         raise ZeroDivisionError

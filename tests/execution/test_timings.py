@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from sampan.steps.timings import Timings, from_words, in_words
+from sampan.execution.timings import Timings, from_words, in_words
 
 
 def test_a_share_is_of_the_time_that_the_stages_threads_had():

@@ -7,7 +7,7 @@ import pytest
 
 SPIN = """
 import sys, time
-from sampan.steps.limits import cpu_seconds_at_most
+from sampan.execution.limits import cpu_seconds_at_most
 with cpu_seconds_at_most(sys.argv[1]):
     if sys.argv[2] == "sleep":
         time.sleep(0.6)
@@ -42,7 +42,7 @@ def test_waiting_costs_nothing_and_a_shared_process_is_not_ended(words):
 
 THREADS = """
 import re, sys, threading, time
-from sampan.steps.limits import ThreadLimit
+from sampan.execution.limits import ThreadLimit
 
 def spin(seconds):
     limit = ThreadLimit(sys.argv[1])

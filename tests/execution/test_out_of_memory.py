@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from steps import running
 
 from sampan.errors import ConfigError, DataError
-from sampan.plan import Plan
-from sampan.steps.batches import in_batches, is_out_of_memory, loading, wanted_mb
+from sampan.execution.out_of_memory import RowLimit, in_parts, is_out_of_memory, loading, wanted_mb
+from sampan.plan import Jobs, Plan
 from sampan.store.durable import read_json
 
 ROWS = np.arange(100, 111)
@@ -71,7 +71,7 @@ def halves_above(most, calls, fault=MemoryError):
 def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_rows_are_the_same(caplog):
     calls = []
     with caplog.at_level(logging.WARNING, "sampan"):
-        found = in_batches(halves_above(3, calls), ROWS, "halved", "cpu")
+        found = in_parts(halves_above(3, calls), ROWS, RowLimit("cpu"), "halved")
 
     assert found.tolist() == [[row, 2 * row] for row in ROWS]
     assert calls == [11, 5, 2, 2, 2, 2, 2, 1]
@@ -82,20 +82,30 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_rows_are_the_
 
 
 def test_the_batches_after_it_start_with_what_fitted_and_say_nothing(caplog):
-    in_batches(halves_above(5, []), ROWS, "kept", "cpu")
+    limit = RowLimit("cpu")
+    in_parts(halves_above(5, []), ROWS, limit, "kept")
     caplog.clear()
     calls = []
 
-    in_batches(halves_above(5, calls), ROWS, "kept", "cpu")
+    in_parts(halves_above(5, calls), ROWS, limit, "kept")
 
     assert calls == [5, 5, 1]
     assert caplog.records == []
 
 
+def test_what_fitted_of_one_encoder_says_nothing_of_another():
+    calls = []
+    in_parts(halves_above(5, []), ROWS, RowLimit("cpu"), "one name")
+
+    in_parts(halves_above(11, calls), ROWS, RowLimit("cpu"), "one name")
+
+    assert calls == [11]
+
+
 def test_a_batch_that_fits_is_left_whole():
     calls = []
 
-    in_batches(halves_above(11, calls), ROWS, "whole", "cpu")
+    in_parts(halves_above(11, calls), ROWS, RowLimit("cpu"), "whole")
 
     assert calls == [11]
 
@@ -105,7 +115,7 @@ def test_one_row_that_does_not_fit_is_an_error_with_what_it_wanted():
         return torch.empty(len(rows), 2**50, dtype=torch.uint8)
 
     with pytest.raises(ConfigError) as raised:
-        in_batches(encode, ROWS, "extract text.large", "cpu")
+        in_parts(encode, ROWS, RowLimit("cpu"), "extract text.large")
 
     assert str(raised.value) == (
         "extract text.large: one sample does not fit in memory, it wanted 1,125,899,907 MB more; "
@@ -123,7 +133,7 @@ def test_a_model_that_does_not_fit_is_an_error_with_what_it_wanted():
 
 def test_any_other_error_passes_as_it_is():
     with pytest.raises(DataError, match="no memory"):
-        in_batches(halves_above(3, [], DataError), ROWS, "other", "cpu")
+        in_parts(halves_above(3, [], DataError), ROWS, RowLimit("cpu"), "other")
 
 
 def of_torch():
@@ -211,7 +221,7 @@ def extract(hungry, row_mb):
     plan = Plan.parse(config)
     known = plan.features["texts", "text.ngrams"]
     stage = known._replace(name="text.hungry", digest="0" * 64)
-    spec = plan.extract_spec("texts", "text.ngrams")
+    spec = Jobs(plan).extract("texts", "text.ngrams").to_json()
     spec |= {"stage": stage._asdict(), "encoder": {"kind": "hungry", "row_mb": row_mb}}
     words = running.job(config, "extract", threads=1, memory_mb=1200)
     words[words.index("--spec") + 1] = running.json.dumps(spec)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sampan.errors import ConfigError
+from sampan.plugins import TimesDevice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,101 +42,102 @@ UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "pib": 2**50}
 SHARE = 0.9
 """Of a worker's memory that a batch may bring it to; Dask kills at 0.95."""
 
-_most: dict[str, int] = {}
-"""Rows at most that fit at once, found out in this process; by what it works on."""
+
+class RowLimit:
+    """How many rows of one loaded encoder fit in memory at once, as far as was found out."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._most: int | None = None
+
+    def parts(self, rows: "NDArray[np.intp]") -> "Iterator[NDArray[np.intp]]":
+        """`rows` in parts of which each fits, as far as was found out until it is taken."""
+        start = 0
+        while start < len(rows):
+            stop = start + (self._most or len(rows))
+            yield rows[start:stop]
+            start = stop
+
+    def attempt(self, work: "Callable[[], T]", size: int, what: str, advice: str) -> "T | None":
+        """None where `size` rows do not fit; half of them are tried from then on."""
+        try:
+            with _memory_at_most(self.device):
+                return work()
+        except Exception as fault:
+            if not is_out_of_memory(fault):
+                raise
+            wanted = wanted_mb(fault)
+            if size == 1:
+                raise _too_large(what, "one sample", wanted, self.device, advice) from fault
+        # here the failed batch's arrays are no longer held by the exception
+        self._most = min(self._most or size, size // 2)
+        let_go(self.device)
+        log.warning(
+            "%s: a batch of %d rows does not fit in memory%s; going on with %d",
+            what, size, f" (wanted {wanted:,.0f} MB more)" if wanted else "", size // 2,
+        )  # fmt: skip
+        return None
 
 
-def in_batches(
+def in_parts(
     encode: "Callable[[NDArray[np.intp]], NDArray[np.float32]]",
     rows: "NDArray[np.intp]",
+    limit: RowLimit,
     what: str,
-    device: str,
     advice: str = "",
 ) -> "NDArray[np.float32]":
     """
     `encode(rows)` at once, or in as large parts as fit in memory; (row) → (row, embedding).
 
-    Parts are halved for this process from then on, with a line in the log each time. `ConfigError`
-    with numbers where one row does not fit, and `advice` on its size. `what` names the work.
+    Parts are halved from then on, with a line in the log each time. `ConfigError` with numbers
+    where one row does not fit, and `advice` on its size. `what` names the work.
     """
     import numpy as np
 
     parts: list[NDArray[np.float32]] = []
     start = 0
     while start < len(rows):
-        part = next(fitting(rows[start:], what))
-        found = _attempt(partial(encode, part), len(part), what, device, advice)
+        part = next(limit.parts(rows[start:]))
+        found = limit.attempt(partial(encode, part), len(part), what, advice)
         if found is not None:
             parts.append(found)
             start += len(part)
     return np.concatenate(parts) if len(parts) != 1 else parts[0]
 
 
-def fitting(rows: "NDArray[np.intp]", what: str) -> "Iterator[NDArray[np.intp]]":
-    """`rows` in parts of which each fits in memory, as far as was found out until it is taken."""
-    start = 0
-    while start < len(rows):
-        stop = start + _most.get(what, len(rows))
-        yield rows[start:stop]
-        start = stop
-
-
-class Batch:
+class EncodingBatch:
     """
     Rows that are encoded in two steps: begun when this is made, and ended when they are asked for.
 
     `begin(rows)` gives what ends them. Where memory runs out in either step, they are encoded in
-    parts at the end, as `in_batches` does it.
+    parts at the end, as `in_parts` does it.
     """
 
     def __init__(
         self,
         begin: "Callable[[NDArray[np.intp]], Callable[[], NDArray[np.float32]]]",
         rows: "NDArray[np.intp]",
+        limit: RowLimit,
         what: str,
-        device: str,
         advice: str = "",
     ) -> None:
-        self._begin, self._rows, self._what, self._device = begin, rows, what, device
-        self._advice = advice
-        self._begun = _attempt(partial(begin, rows), len(rows), what, device, advice)
+        self._begin, self._rows, self._limit = begin, rows, limit
+        self._what, self._advice = what, advice
+        self._begun = limit.attempt(partial(begin, rows), len(rows), what, advice)
         self.seconds: float | None = None
         """That the device worked, where `begin` says so; known at the end."""
 
     def end(self) -> "NDArray[np.float32]":
         begun, self._begun = self._begun, None
         if begun is not None:
-            found = _attempt(begun, len(self._rows), self._what, self._device, self._advice)
+            found = self._limit.attempt(begun, len(self._rows), self._what, self._advice)
             if found is not None:
-                self.seconds = getattr(begun, "seconds", None)
+                self.seconds = begun.seconds if isinstance(begun, TimesDevice) else None
                 return found
         del begun
-        return in_batches(
-            lambda rows: self._begin(rows)(), self._rows, self._what, self._device, self._advice
+        return in_parts(
+            lambda rows: self._begin(rows)(), self._rows, self._limit, self._what, self._advice
         )
-
-
-def _attempt(
-    work: "Callable[[], T]", size: int, what: str, device: str, advice: str = ""
-) -> "T | None":
-    """None where `size` rows do not fit; half of them are tried from then on."""
-    try:
-        with _memory_at_most(device):
-            return work()
-    except Exception as fault:
-        if not is_out_of_memory(fault):
-            raise
-        wanted = wanted_mb(fault)
-        if size == 1:
-            raise _too_large(what, "one sample", wanted, device, advice) from fault
-    # here the failed batch's arrays are no longer held by the exception
-    _most[what] = min(_most.get(what, size), size // 2)
-    let_go(device)
-    log.warning(
-        "%s: a batch of %d rows does not fit in memory%s; going on with %d",
-        what, size, f" (wanted {wanted:,.0f} MB more)" if wanted else "", size // 2,
-    )  # fmt: skip
-    return None
 
 
 @contextmanager

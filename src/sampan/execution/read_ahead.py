@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from sampan.steps.timings import WAIT, Timings
+from sampan.execution.timings import WAIT, Timings
 
 ROWS_AT_ONCE = 8
 """Rows that a thread takes at a time."""
@@ -54,7 +54,7 @@ class _Begun(Generic[Block]):
         self.left = len(rows)
 
 
-class Ahead(Generic[Block]):
+class ReadAhead(Generic[Block]):
     """
     Context manager and iterator over the filled blocks, in the order of `cut`.
 

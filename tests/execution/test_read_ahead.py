@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from sampan.steps.ahead import Ahead
-from sampan.steps.timings import Timings
+from sampan.execution.read_ahead import ReadAhead
+from sampan.execution.timings import Timings
 
 ROWS = 100
 
@@ -49,7 +49,7 @@ def cut(size):
 
 
 def ahead(work, *, size=16, readers=3, fillers=3, block_bytes=1000, read_bytes=500):
-    return Ahead(
+    return ReadAhead(
         work,
         cut(size),
         readers=readers,

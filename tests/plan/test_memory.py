@@ -4,7 +4,8 @@ from configs import small
 from sampan import plugins
 from sampan.compute import Grant
 from sampan.errors import ConfigError
-from sampan.memory import (
+from sampan.plan import Plan
+from sampan.plan.memory import (
     MASTER_MB,
     WORKER_MB,
     advice_on,
@@ -13,7 +14,6 @@ from sampan.memory import (
     modality_mb,
     rows_of_block,
 )
-from sampan.plan import Plan
 
 
 def fused() -> Plan:

@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 
 from sampan.errors import ConfigError
-from sampan.plan import Stage
-from sampan.steps import batches as batches_module
-from sampan.steps.decoding import Block
-from sampan.steps.encoding import (
+from sampan.execution import out_of_memory as batches_module
+from sampan.execution.encoding import (
     ELEMENTS_OF_A_ROW,
     ROWS_OVER_BATCH,
     Encoding,
-    batches,
+    cut,
     encoded,
     rows_at_once,
 )
-from sampan.steps.timings import Timings
+from sampan.execution.loaded_encoder import LoadedEncoder
+from sampan.execution.out_of_memory import RowLimit
+from sampan.execution.shard_job import Block
+from sampan.execution.timings import Timings
 
 
 def block_of(lengths, longest=64, valid=None):
@@ -57,13 +58,13 @@ class Coming:
         return self.rows
 
 
+def loaded(encode, *, device="cuda", batch=4):
+    return LoadedEncoder(SimpleNamespace(workers="one"), encode, batch, device, RowLimit(device))
+
+
 def encoding(encode, *, device="cuda", batch=4, timings=None):
-    stage = Stage("features", "d", f"image.{id(encode)}", "0" * 64)._asdict()
-    task = SimpleNamespace(
-        device=device, first=100, spec={"stage": stage, "encoder": {"kind": "fake"}}
-    )
-    encoder = SimpleNamespace(workers="one")
-    return Encoding(task, encoder, encode, batch, (1,), timings or Timings())
+    known = loaded(encode, device=device, batch=batch)
+    return Encoding(known, (1,), timings or Timings(), first=100, what="extract image.fake")
 
 
 def blocks_of(*sizes):
@@ -84,12 +85,12 @@ def test_every_valid_row_is_in_one_batch():
     block = block_of([5, 9, 1, 64, 3], valid=[True, False, True, True, True])
 
     for by_length in (False, True):
-        rows = np.concatenate(batches(block, 2, by_length=by_length))
+        rows = np.concatenate(cut(block, 2, by_length=by_length))
         assert sorted(rows) == [0, 2, 3, 4]
 
 
 def test_a_batch_costs_no_more_than_one_of_full_length(texts):
-    found = batches(texts, 16, by_length=True)
+    found = cut(texts, 16, by_length=True)
 
     for rows in found:
         cost = len(rows) * (texts.length[rows].max() + ELEMENTS_OF_A_ROW)
@@ -104,21 +105,21 @@ def test_rows_of_like_length_come_together_so_that_little_is_padded(texts):
 
     used = int(texts.length.sum())
 
-    assert padded(batches(texts, 16, by_length=True)) < 1.1 * used
-    assert padded(batches(texts, 16, by_length=False)) > 1.5 * used
+    assert padded(cut(texts, 16, by_length=True)) < 1.1 * used
+    assert padded(cut(texts, 16, by_length=False)) > 1.5 * used
 
 
 def test_little_is_padded_among_few_rows_too():
     lengths = np.random.default_rng(0).geometric(0.1, 128).clip(3, 64)
 
-    found = batches(block_of(lengths), 64, by_length=True)
+    found = cut(block_of(lengths), 64, by_length=True)
 
     padded = sum(len(rows) * int(lengths[rows].max()) for rows in found)
     assert padded < 1.4 * lengths.sum()
 
 
 def test_rows_of_one_length_stay_in_row_order():
-    found = batches(block_of([7] * 40), 16, by_length=True)
+    found = cut(block_of([7] * 40), 16, by_length=True)
 
     assert np.concatenate(found).tolist() == list(range(40))
 
@@ -164,14 +165,18 @@ def test_batches_are_cut_by_what_the_encoder_makes_of_the_rows_and_invalid_rows_
     assert np.isnan(found[1, 0])
 
 
-def test_a_block_is_a_batch_unless_rows_are_to_be_sorted():
-    encoder = SimpleNamespace(workers="one")
-
-    assert rows_at_once(encoder, SimpleNamespace(pads=False), 32, 256) == 32
-    assert rows_at_once(encoder, SimpleNamespace(), 32, 256) == 32
-    assert rows_at_once(encoder, SimpleNamespace(pads=True), 32, 256) == 64 * 32
-    assert rows_at_once(encoder, SimpleNamespace(pads=True), 32, 2**20) == 32
-    assert rows_at_once(encoder, SimpleNamespace(pads=True), 32, 2**19) == 64
+@pytest.mark.parametrize(
+    ("encode", "row_bytes", "rows"),
+    [
+        (SimpleNamespace(pads=False), 256, 32),
+        (SimpleNamespace(), 256, 32),
+        (SimpleNamespace(pads=True), 256, 64 * 32),
+        (SimpleNamespace(pads=True), 2**20, 32),
+        (SimpleNamespace(pads=True), 2**19, 64),
+    ],
+)
+def test_a_block_is_a_batch_unless_rows_are_to_be_sorted(encode, row_bytes, rows):
+    assert rows_at_once(loaded(encode, batch=32), row_bytes) == rows
 
 
 def test_one_batch_is_under_way_while_the_next_is_begun():

@@ -5,36 +5,30 @@ What `preprocess` stores and what `extract` decodes straight into an encoder com
 the same bytes, verdicts, quarantine and digests.
 """
 
-import errno
-import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sampan import plan, plugins
-from sampan.errors import InvalidSample, StorageError
+from sampan.errors import InvalidSample
+from sampan.execution.limits import ThreadLimit
+from sampan.execution.out_of_memory import is_out_of_memory
+from sampan.execution.read_ahead import ReadAhead
+from sampan.execution.sample_bytes import SampleBytes
+from sampan.execution.shard_job import Block, ShardTask
+from sampan.execution.timings import Timings
+from sampan.plan.jobs import ModalitySettings, ShardsJob
 from sampan.plugins import ArraySpec, Decoded, Modality, Shortened
-from sampan.sources.cells import CellReader
-from sampan.sources.files import Content, DeniedFile, MissingFile, SampleFiles, missing_folders
-from sampan.steps.ahead import Ahead
-from sampan.steps.batches import is_out_of_memory
-from sampan.steps.flags import stage_of
-from sampan.steps.index import cell_line
-from sampan.steps.limits import ThreadLimit
-from sampan.steps.shards import ShardTask
-from sampan.steps.timings import Timings
+from sampan.sources.files import Content
 from sampan.store.identity import content_hash, digest_lines
-from sampan.store.index import IndexFolder, IndexPart
+from sampan.store.index import IndexPart, cell_line
 
 DIGEST = ArraySpec(("byte",), (16,), "uint8")
-MISSING_SHARE = 0.5
 
 CUT_BY = tuple(f"cut by {percent} to {percent + 10} %" for percent in range(0, 100, 10))
 """Notes beside "cut": how much of the sample the row has no room for, in tenths."""
@@ -43,14 +37,14 @@ Found = Content | InvalidSample | MemoryError | None
 """Of one sample's source: its content, or why there is none; None where its cell is empty."""
 
 
-def shard_key(spec: dict[str, Any], modality: str, table: IndexPart, rows: range) -> str:
+def shard_key(job: ShardsJob, table: IndexPart, rows: range) -> str:
     """What a shard is made of that is decoded from the source: the settings, and its cells."""
     lines = (
         cell_line(table.versions[root], cell, reason)
-        for batch in table.batches(["root", modality, "reason"], rows)
+        for batch in table.batches(["root", job.stage.modality, "reason"], rows)
         for root, cell, reason in zip(*batch.values(), strict=True)
     )
-    return digest_lines(chain([spec["stage"]["digest"], str(rows.start)], lines))
+    return digest_lines(chain([job.stage.digest, str(rows.start)], lines))
 
 
 def quarantined(path: Path, modality: str, rows: Sequence[int]) -> dict[str, list[Any]]:
@@ -84,116 +78,34 @@ def how_much_was_cut(decoded: Decoded) -> tuple[str, ...]:
     return (CUT_BY[min(len(CUT_BY) * lost // decoded.whole, len(CUT_BY) - 1)],)
 
 
-def modality_of(spec: dict[str, Any]) -> str:
-    """The modality that a stage is made from: `image`, of `image` as of `image.hog`."""
-    return stage_of(spec["stage"]).name.partition(".")[0]
-
-
 # In a worker --------------------------------------------------------------------------------------
 
 
 @cache
-def plugin_of(settings: str) -> Modality:
-    import json
-
-    found: Modality = plugins.make("modalities", json.loads(settings), "modality")
-    return found
-
-
-@dataclass
-class Block:
-    """Rows of a shard, which are numbered from 0: `data` (row, …), zeros where not `valid`."""
-
-    rows: range
-    data: NDArray[Any]
-    valid: NDArray[np.bool_]
-    length: NDArray[np.int32] | None
-    again: list[int] = field(default_factory=list)
-    """Rows of the shard for which there was no memory while a batch was encoded."""
-
-
-class Source:
-    """The source bytes of a shard's samples; several threads may ask for different ones."""
-
-    def __init__(self, task: ShardTask, plugin: Modality) -> None:
-        self.task = task
-        modality = modality_of(task.spec)
-        dataset = stage_of(task.spec["stage"]).dataset
-        table = IndexPart(IndexFolder(Path(task.results) / dataset / "index").part(task.part))
-        rows = range(task.first, task.stop)
-        self.cells = table.read(["root", "reason"], rows)
-        self.column = table.column(modality, rows)
-        self.files = SampleFiles(table.roots, plugin.max_bytes, task.patience_seconds, table.allow)
-        self._reader = CellReader(self.files, task.spec["cell"] or plugin.cell)
-        self.missing: list[str] = []
-        self.denied: list[str] = []
-
-    def read(self, i: int) -> Content | None:
-        """
-        The content of the shard's i-th sample, None where its cell is empty; `InvalidSample` where
-        it cannot be had.
-        """
-        if reason := self.cells["reason"][i]:
-            raise InvalidSample(reason)
-        try:
-            return self._reader.read(self.cells["root"][i], self.column[i])
-        except MissingFile as verdict:
-            self.missing.append(verdict.path)
-            raise
-        except DeniedFile as verdict:
-            self.denied.append(verdict.path)
-            raise
-
-    def refuse_bad_storage(self) -> None:
-        """
-        Files that could not be had because storage was away do not count as bad data.
-
-        It was where one of them is back by now, where one that could be read is gone, where most
-        are missing together with their folders, and where most may not be read.
-        """
-        if not self.missing and not self.denied:
-            return
-        many = max(MISSING_SHARE, self.task.spec["max_invalid"]) * len(self.column)
-        if len(self.missing) > many and missing_folders(self.missing):
-            raise StorageError(
-                f"{len(self.missing):,} of {len(self.column):,} files of a shard are missing, "
-                f"and their folders too, such as {self.missing[0]}; is the source mounted?"
-            ) from OSError(errno.ENODEV, "folders are missing")
-        if len(self.denied) > many:
-            raise StorageError(
-                f"{len(self.denied):,} of {len(self.column):,} files of a shard may not be read, "
-                f"such as {self.denied[0]}; has this job's user the right to read them?"
-            ) from OSError(errno.EACCES, "files may not be read")
-        moved = [path for path in self.missing if os.path.exists(path)]
-        moved += [path for path in self.denied if os.access(path, os.R_OK)]
-        moved += [path for path in self.files.witnesses.values() if not os.path.exists(path)]
-        if moved:
-            raise StorageError(
-                f"files come and go while they are read, such as {moved[0]}; is the source mounted?"
-            ) from OSError(errno.ENODEV, "files come and go")
+def modality_of(settings: ModalitySettings) -> Modality:
+    """Made once in each process."""
+    return settings.make()
 
 
 class Decoding:
     """
     A shard's blocks, decoded ahead of whoever takes them; and what was found on the way.
 
-    A sample's CPU seconds are limited unless it is decoded in a process of others (`threads`).
+    A sample's CPU seconds are limited where it is decoded in a process of its worker's own.
     """
 
-    def __init__(
-        self, task: ShardTask, timings: Timings, workers: Literal["threads", "processes"]
-    ) -> None:
-        self._workers: Literal["threads", "processes"] = workers
-        self.plugin = plugin_of(plan.canonical(task.spec["modality"]))
+    def __init__(self, task: ShardTask, timings: Timings, *, in_processes: bool) -> None:
+        self._in_processes = in_processes
+        self.plugin = modality_of(task.job.modality)
         self._task, self._timings = task, timings
-        self._source = Source(task, self.plugin)
-        self._poison = task.poison_dict()
+        self._source = SampleBytes(task, self.plugin)
+        self._poison = dict(task.poison)
         self._spec = self.plugin.array()
         self._row_bytes = int(np.dtype(self._spec.dtype).itemsize * np.prod(self._spec.shape))
         num_rows = task.stop - task.first
         self.digests = np.zeros((num_rows, 16), np.uint8)
         self.lengths = np.zeros(num_rows, np.int32)
-        self._invalid: list[tuple[int, str]] = []
+        self._invalid: dict[int, str] = {}
         self._absent: list[int] = []
         self._notes: list[str] = []
 
@@ -201,10 +113,10 @@ class Decoding:
     def row_bytes(self) -> int:
         return self._row_bytes
 
-    def ahead(self, rows_at_once: int, *, threads: int, most_bytes: int) -> Ahead[Block]:
+    def ahead(self, rows_at_once: int, *, threads: int, most_bytes: int) -> ReadAhead[Block]:
         """The shard in blocks of so many rows; `threads` read, and as many decode."""
         num_rows = self._task.stop - self._task.first
-        return Ahead(
+        return ReadAhead(
             self,
             [
                 range(start, min(start + rows_at_once, num_rows))
@@ -217,23 +129,25 @@ class Decoding:
             timings=self._timings,
         )
 
-    def finish(self, block: Block) -> Block:
+    def settle(self, block: Block) -> None:
         """Decode in this thread what there was no memory for; the verdicts are then final."""
-        if block.again:
-            again = _Decoder(self, final=True)
-            for i in block.again:
-                again.fill(block, range(i, i + 1), [self._read(i)])
-            block.again.clear()
-            again.close()
-        return block
+        if block.postponed:
+            last = _Decoder(self, final=True)
+            for i in block.postponed:
+                last.fill(block, range(i, i + 1), [self._read(i)])
+            block.postponed.clear()
+            last.close()
 
     def end(self) -> None:
         """All rows were decoded: `StorageError` where that was while storage was away."""
         self._source.refuse_bad_storage()
 
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        return {"digest": self.digests, "length": self.lengths}
+
     @property
-    def invalid(self) -> list[tuple[int, str]]:
-        return sorted(self._invalid)
+    def invalid(self) -> Mapping[int, str]:
+        return self._invalid
 
     @property
     def absent(self) -> list[int]:
@@ -249,7 +163,7 @@ class Decoding:
         """One digest over all rows' source bytes."""
         return digest_lines([self.digests.tobytes().hex()])
 
-    # As `Ahead` asks --------------------------------------------------------------------------
+    # As `ReadAhead` asks --------------------------------------------------------------------------
 
     def size(self, rows: range) -> int:
         return len(rows) * self._row_bytes
@@ -282,7 +196,7 @@ class _Decoder:
 
     def __init__(self, shard: Decoding, *, final: bool) -> None:
         self._shard, self._final = shard, final
-        self._limit = ThreadLimit(shard._workers)
+        self._limit = ThreadLimit("processes" if shard._in_processes else "threads")
 
     def fill(self, block: Block, rows: range, found: Sequence[Found]) -> None:
         with self._shard._timings.at("decode"), self._limit:
@@ -306,9 +220,9 @@ class _Decoder:
         except Exception as fault:
             block.data[at] = 0
             if is_out_of_memory(fault) and not self._final:
-                block.again.append(i)
+                block.postponed.append(i)
             elif isinstance(fault, InvalidSample):
-                shard._invalid.append((row, str(fault)))
+                shard._invalid[row] = str(fault)
             else:
                 raise
             return

@@ -9,7 +9,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 
-class Behind:
+class WriteBehind:
     """
     Context manager; `put` waits where more than `most_bytes` are not written yet.
 

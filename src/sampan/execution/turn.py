@@ -1,17 +1,15 @@
 """The time that a job has at its work: until it is asked to stop, or taken for dead by others."""
 
-import argparse
 import logging
 import shutil
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from sampan.errors import StorageError
-from sampan.steps.flags import variant_of
 from sampan.stopping import Stop, StoppedEarly, stop_signals
 from sampan.store import outbox
 from sampan.store.durable import patiently
@@ -87,10 +85,3 @@ def take_turn(folder: Path, name: str, what: str, patience_seconds: float) -> It
 
 def _taken_for_dead(what: str) -> StoppedEarly:
     return StoppedEarly(f"{what}: taken for dead; another attempt goes on")
-
-
-def take_turn_at_part(args: argparse.Namespace, verb: str) -> AbstractContextManager[Turn]:
-    """The turn of a job that makes one partition of a variant."""
-    variant = variant_of(args.results, args.spec["stage"])
-    what = f"{verb} {variant.path.name} part {args.part}"
-    return take_turn(variant.leases, f"part-{args.part:05d}", what, args.patience_seconds)

@@ -11,10 +11,10 @@ from steps import running
 import sampan
 from sampan.cli import main
 from sampan.errors import InvalidSample
+from sampan.execution.decoding import how_much_was_cut
 from sampan.modalities.text import Text
 from sampan.plan import Plan
 from sampan.plugins import Decoded, Shortened
-from sampan.steps.decoding import how_much_was_cut
 from sampan.steps.examples import ABSENT, Examples
 from sampan.steps.status.stages import Watch
 from sampan.steps.status.table import share

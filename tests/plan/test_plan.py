@@ -14,7 +14,8 @@ from sampan import plugins
 from sampan.config.load import read
 from sampan.encoders.ngrams import Ngrams
 from sampan.errors import ConfigError
-from sampan.plan import PLAN_FILES, Plan, plan_file
+from sampan.plan import Jobs, Plan
+from sampan.plan.variants import PLAN_FILES, plan_file
 from sampan.testing.plugins import ARRAY_LIBRARIES
 
 
@@ -68,7 +69,7 @@ def test_a_model_whose_length_is_given_keeps_the_name_it_had_before_defaults_fol
     made = Plan.parse(small({**LENGTH, "models.sort.epochs": epochs}))
 
     assert made.models["sort"].variant == f"sort@{digest}"
-    assert made.train_spec("sort")["settings"].items() >= {
+    assert Jobs(made).train("sort").to_json()["settings"].items() >= {
         "epochs": epochs, "batch_size": 256, "stop_after_epochs": 10,
     }.items()  # fmt: skip
     assert names(small())["models/sort"] != made.models["sort"].folder
@@ -221,24 +222,18 @@ def test_what_is_missing_for_a_kind_that_there_is_not_is_not_listed():
 
 def test_settings_of_jobs_travel_as_json_unchanged():
     plan = Plan.parse(small({"datasets.d.split": {"test": ["a", "b"]}}))
-    specs = [
-        plan.scan_spec("d"),
-        plan.index_spec("d"),
-        plan.commit_index_spec("d"),
-        plan.preprocess_spec("d", "image"),
-        plan.extract_spec("d", "image.hog"),
-        *(plan.commit_spec(stage) for stage in plan.features.values()),
-        plan.train_spec("sort"),
+    jobs = [
+        Jobs(plan).scan("d"),
+        Jobs(plan).index("d"),
+        Jobs(plan).commit_index("d"),
+        Jobs(plan).preprocess("d", "image"),
+        Jobs(plan).extract("d", "image.hog"),
+        *(Jobs(plan).commit(stage) for stage in plan.features.values()),
+        Jobs(plan).train("sort"),
     ]
 
-    assert [json.loads(json.dumps(spec)) for spec in specs] == [_plain(spec) for spec in specs]
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, which is what JSON makes of them."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    for job in jobs:
+        assert type(job).from_json(json.loads(json.dumps(job.to_json()))) == job
 
 
 def test_ten_billion_rows_in_two_thousand_partitions_plan_at_once():
@@ -249,8 +244,8 @@ def test_ten_billion_rows_in_two_thousand_partitions_plan_at_once():
     plan = Plan.parse(small(changes))
     parts = plan.parts("d")
     for _ in parts:
-        plan.preprocess_spec("d", "image")
-        plan.extract_spec("d", "image.hog")
+        Jobs(plan).preprocess("d", "image")
+        Jobs(plan).extract("d", "image.hog")
         plan.preprocess_mb("d", "image", 4)
 
     assert len(parts) == 2000
@@ -261,8 +256,8 @@ def test_ten_billion_rows_in_two_thousand_partitions_plan_at_once():
 def test_planning_imports_no_array_library():
     code = (
         "import sys; from pathlib import Path; from sampan.config.load import read;"
-        "from sampan.plan import Plan; plan = Plan.parse(read(Path('config.yaml')));"
-        "plan.stages(); [plan.train_spec(name) for name in plan.models];"
+        "from sampan.plan import Jobs, Plan; plan = Plan.parse(read(Path('config.yaml')));"
+        "plan.stages(); [Jobs(plan).train(name) for name in plan.models];"
         "[plan.preprocess_mb(*key, 4) for key in plan.preprocessed];"
         "print([name for name in sys.argv[1:] if name in sys.modules])"
     )

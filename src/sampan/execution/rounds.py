@@ -1,25 +1,22 @@
-"""
-What preprocess and extract share: tasks, the ledger of an attempt, fatal samples, the receipt.
-"""
+"""The shards of a partition, made by workers in rounds: those that died are searched for why."""
 
 import gc
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from sampan.compute import Grant, Pool, WorkerDied, Workers, cluster
 from sampan.errors import DataError
-from sampan.steps.flags import stage_of
-from sampan.steps.progress import Progress, show_progress
-from sampan.steps.timings import Timings, in_words
-from sampan.steps.turn import Turn
+from sampan.execution.culprits import culprits
+from sampan.execution.progress import Progress, show_progress
+from sampan.execution.shard import make_shard
+from sampan.execution.shard_job import Made, ShardTask
+from sampan.execution.timings import Timings, in_words
+from sampan.execution.turn import Turn
 from sampan.store.durable import patiently
-from sampan.store.ledger import Attempt, Record
-from sampan.store.partition import Partition, category
+from sampan.store.ledger import Attempt
+from sampan.store.partition import Partition
 
 log = logging.getLogger("sampan")
 
@@ -27,49 +24,12 @@ ROUNDS = 3
 """How often a shard is tried whose worker dies."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardTask:
-    """Rows [first, stop) of one shard; `poison` are rows not to be touched, with their reasons."""
-
-    step: str
-    spec: dict[str, Any]
-    results: str
-    part: int
-    shard: int
-    first: int
-    stop: int
-    key: str
-    outbox: str
-    """The folder that the shard is published from."""
-    patience_seconds: float
-    device: str = "cpu"
-    threads: int = 1
-    """Of the worker that makes it."""
-    poison: tuple[tuple[int, str], ...] = ()
-    absent: tuple[int, ...] = ()
-    """Rows that have no value in what was stored; ascending."""
-
-    def poison_dict(self) -> dict[int, str]:
-        return dict(self.poison)
-
-    def __str__(self) -> str:
-        return f"{self.step} rows {self.first:,} to {self.stop - 1:,}"
-
-
-class Made(NamedTuple):
-    """A shard's record, and what it took, which is not part of it."""
-
-    record: Record
-    timings: Timings | None = None
-
-
 def make_shards(
     partition: Partition,
     tasks: Sequence[ShardTask],
-    work: Callable[[ShardTask], Made],
     grant: Grant,
     workers: Workers,
-    turn: Turn | None = None,
+    turn: Turn,
 ) -> None:
     """
     Run the tasks, appending a record for each shard that is durable; `StoppedEarly` where its turn
@@ -79,12 +39,11 @@ def make_shards(
     them; one that storage keeps from being read or written is tried again while patience lasts. The
     first other fault ends the job.
     """
-    name = f"{tasks[0].step} {stage_of(tasks[0].spec['stage']).variant}"
+    name = f"{tasks[0].maker.verb} {tasks[0].job.stage.variant}"
     log.info(
         "%s part %d: %d shards to make, %d adopted",
         name, partition.part, len(tasks), len(partition.done),
     )  # fmt: skip
-    turn = turn or Turn()
     memory_mb = grant.memory_mb // grant.workers(workers)
     start = time.monotonic()
     timings = Timings()
@@ -95,8 +54,7 @@ def make_shards(
         show_progress(name, total) as progress,
     ):
         once = partial(
-            _round, partition, attempt, pool, work=work, turn=turn, progress=progress,
-            timings=timings,
+            _round, partition, attempt, pool, turn=turn, progress=progress, timings=timings
         )  # fmt: skip
         left = once(tasks)
         for _ in range(ROUNDS - 1):
@@ -124,7 +82,6 @@ def _round(
     pool: Pool,
     tasks: Sequence[ShardTask],
     *,
-    work: Callable[[ShardTask], Made],
     turn: Turn,
     progress: Progress,
     timings: Timings,
@@ -132,7 +89,7 @@ def _round(
     """Run the tasks once; those whose worker died come back."""
     died: list[ShardTask] = []
     ended = 0
-    for outcome in pool.run(partial(_patiently, work), tasks, stop=turn.is_over):
+    for outcome in pool.run(_make_patiently, tasks, stop=turn.is_over):
         ended += 1
         if isinstance(outcome.fault, WorkerDied):
             died.append(outcome.task)
@@ -153,8 +110,8 @@ def _round(
     return died
 
 
-def _patiently(work: Callable[[ShardTask], Made], task: ShardTask) -> Made:
-    made = patiently(partial(work, task), task.patience_seconds, str(task))
+def _make_patiently(task: ShardTask) -> Made:
+    made = patiently(partial(make_shard, task), task.patience_seconds, str(task))
     _keep_what_is_loaded()
     return made
 
@@ -171,54 +128,8 @@ def _keep_what_is_loaded() -> None:
 
 
 def _without_culprits(task: ShardTask, memory_mb: int) -> ShardTask:
-    from sampan.steps.isolate import culprits
-
     log.warning("a worker died at rows %d to %d; looking for why", task.first, task.stop - 1)
     found = culprits(task, memory_mb)
     for row, reason in found.items():
         log.warning("row %d %s", row, reason)
-    return replace(task, poison=tuple((task.poison_dict() | found).items()))
-
-
-def check_invalid(
-    spec: dict[str, Any], partition: Partition, invalid: list[tuple[int, str]]
-) -> list[tuple[int, str]]:
-    """
-    Stop where one partition alone breaks `max_invalid`; the whole stage is checked at its commit.
-    """
-    most = spec["max_invalid"] * max(partition.rows, spec["rows_per_job"])
-    too_many(stage_of(spec["stage"]).variant, invalid, partition.rows, most, spec["max_invalid"])
-    return invalid
-
-
-def too_many(
-    name: str, invalid: Sequence[tuple[int, str]], rows: int, most: float, max_invalid: float
-) -> None:
-    if len(invalid) > most:
-        reasons = sorted({category(reason) for _, reason in invalid})
-        raise DataError(
-            f"{name}: {len(invalid):,} of {rows:,} samples are invalid ({', '.join(reasons[:5])}); "
-            f"max_invalid: {max_invalid:g} allows {int(most):,}; raise it, or mend the data and "
-            f"run: sampan forget {name}"
-        )
-
-
-def settle(
-    partition: Partition,
-    receipt: Path,
-    quarantined: dict[str, list[Any]],
-    patience_seconds: float,
-) -> None:
-    """Write `valid`, the quarantine and, last, the receipt."""
-
-    def write() -> dict[str, Any]:
-        value = partition.finish(quarantined)
-        partition.write_receipt(receipt, value)
-        return value
-
-    value = patiently(write, patience_seconds, str(receipt))
-    log.info(
-        "part %d done: %s rows, %s valid%s %s",
-        partition.part, f"{value['rows']:,}", f"{value['valid']:,}",
-        f", {value['absent']:,} absent" if "absent" in value else "", value["reasons"] or "",
-    )  # fmt: skip
+    return task.without(found)
