@@ -43,7 +43,7 @@ INDEX_ALL = """
 import json, sys
 from pathlib import Path
 from sampan.steps.index import index_part
-from sampan.store.index import IndexFolder
+from sampan.index.parts import IndexFolder
 spec, folder, parts = json.loads(sys.argv[1]), IndexFolder(Path(sys.argv[2])), int(sys.argv[3])
 for part in range(parts):
     index_part(spec, folder, part)

@@ -10,7 +10,7 @@ import signal
 from sampan.errors import ConfigError, StorageError
 from sampan.plan import Jobs, Plan
 from sampan.plan.jobs import DoctorJob, EncoderSettings, ReportJob
-from sampan.store.specs import argument
+from sampan.storage.specs import argument
 from snakemake.exceptions import WorkflowError
 
 # Slurm sends it to all processes of a job some time before its limit. It is for the step, which

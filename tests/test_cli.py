@@ -10,7 +10,7 @@ from configs import ROOT
 
 from sampan import __version__, cli
 from sampan.errors import ConfigError, DataError
-from sampan.steps import ls
+from sampan.operations import ls
 from sampan.testing.plugins import ARRAY_LIBRARIES, array_libraries_loaded_by
 
 VERBS = [*cli.RULES, *cli.PEOPLE]

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from sampan import __version__
+from sampan.compute.stopping import StoppedEarly
 from sampan.errors import SampanError
-from sampan.stopping import StoppedEarly
-from sampan.store.durable import LASTING, PASSING
+from sampan.storage.durable import LASTING, PASSING
 from sampan.terminal import OneLine, one_line
 
 STOPPED_EARLY = 75
@@ -87,7 +87,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for verb, help_line in (PEOPLE | RULES).items():
         sub = verbs.add_parser(verb, help=help_line, description=help_line)
         if verb == asked:
-            module = importlib.import_module(f"sampan.steps.{verb.replace('-', '_')}")
+            package = "steps" if verb in RULES else "operations"
+            module = importlib.import_module(f"sampan.{package}.{verb.replace('-', '_')}")
             sub.description = module.__doc__
             sub.formatter_class = argparse.RawDescriptionHelpFormatter
             module.arguments(sub)

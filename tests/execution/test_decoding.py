@@ -10,16 +10,16 @@ from steps import running
 
 import sampan
 from sampan.cli import main
+from sampan.dataset.examples import ABSENT, Examples
 from sampan.errors import InvalidSample
 from sampan.execution.decoding import how_much_was_cut
 from sampan.modalities.text import Text
+from sampan.operations.status.table import share
 from sampan.plan import Plan
 from sampan.plugins import Decoded, Shortened
-from sampan.steps.examples import ABSENT, Examples
-from sampan.steps.status.stages import Watch
-from sampan.steps.status.table import share
+from sampan.runs.stages import Watch
+from sampan.storage.durable import read_json
 from sampan.store.committed import Committed
-from sampan.store.durable import read_json
 from sampan.store.ledger import Record
 from sampan.store.variant import Variant
 

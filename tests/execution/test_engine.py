@@ -12,8 +12,8 @@ from sampan.errors import ConfigError, DataError, StorageError
 from sampan.execution import engine
 from sampan.execution.engine import make_partition, make_partition_in_turn
 from sampan.execution.shard_job import maker_of, name_of
+from sampan.storage.durable import read_json
 from sampan.store import ledger
-from sampan.store.durable import read_json
 from sampan.store.read import Reader
 from sampan.store.variant import Variant
 

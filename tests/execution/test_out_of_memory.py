@@ -13,7 +13,7 @@ from steps import running
 from sampan.errors import ConfigError, DataError
 from sampan.execution.out_of_memory import RowLimit, in_parts, is_out_of_memory, loading, wanted_mb
 from sampan.plan import Jobs, Plan
-from sampan.store.durable import read_json
+from sampan.storage.durable import read_json
 
 ROWS = np.arange(100, 111)
 MODULE = '''

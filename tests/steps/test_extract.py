@@ -13,7 +13,7 @@ from sampan.cli import main
 from sampan.encoders.hog import Hog
 from sampan.encoders.ngrams import Ngrams
 from sampan.plan import Jobs, Plan
-from sampan.store.durable import read_json
+from sampan.storage.durable import read_json
 
 MODULE = '''
 from dataclasses import dataclass

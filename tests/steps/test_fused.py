@@ -17,9 +17,9 @@ from steps import running
 import sampan
 from sampan.cli import main
 from sampan.encoders.weights import weights_digest
+from sampan.operations.verify import faults, repair
 from sampan.plan import Plan
-from sampan.steps.verify import faults, repair
-from sampan.store.durable import read_json
+from sampan.storage.durable import read_json
 from sampan.store.layout import Layout
 from sampan.store.variant import Variant
 

@@ -9,13 +9,13 @@ from configs import small
 
 from sampan.compute import Grant
 from sampan.errors import DataError, StorageError
+from sampan.index import parts as store
+from sampan.index.parts import IndexFolder, IndexPart
 from sampan.plan import Jobs, Plan
 from sampan.steps.index import cell_line, index_part
 from sampan.steps.scan import scan
-from sampan.store import index as store
-from sampan.store.durable import read_json
+from sampan.storage.durable import read_json
 from sampan.store.identity import keys_digest
-from sampan.store.index import IndexFolder, IndexPart
 
 Row = dict[str, Any]
 

@@ -17,8 +17,9 @@ from steps import running
 
 from sampan.cli import main
 from sampan.sources.files import SampleFiles
-from sampan.store import lease, ledger
-from sampan.store.durable import read_json
+from sampan.storage import lease
+from sampan.storage.durable import read_json
+from sampan.store import ledger
 from sampan.store.layout import Layout
 from sampan.store.shard import crc32c_of
 from sampan.store.variant import Variant

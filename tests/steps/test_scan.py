@@ -15,12 +15,12 @@ from configs import small
 from sampan.cli import main
 from sampan.compute import Grant
 from sampan.errors import DataError, StorageError
+from sampan.index.parts import IndexFolder
 from sampan.plan import Jobs, Plan
 from sampan.plan.jobs import ScanJob
 from sampan.steps.scan import scan
-from sampan.store.durable import read_json, write_json
+from sampan.storage.durable import read_json, write_json
 from sampan.store.identity import keys_digest
-from sampan.store.index import IndexFolder
 
 ONE = Grant(threads=1, memory_mb=2048)
 
@@ -415,7 +415,7 @@ def test_a_table_that_cannot_be_read_for_a_while_is_waited_for(tmp_path, monkeyp
         return original(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", failing)
-    monkeypatch.setattr("sampan.store.durable.time.sleep", lambda _: None)
+    monkeypatch.setattr("sampan.storage.durable.time.sleep", lambda _: None)
     folder = IndexFolder(tmp_path / "results/d/index")
 
     with pytest.raises(StorageError, match=r"t\.csv, read into .*: Permission denied; gave up"):

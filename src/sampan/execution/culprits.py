@@ -16,9 +16,9 @@ import traceback
 from dataclasses import fields
 from pathlib import Path
 
+from sampan.compute.stopping import without_signals
 from sampan.execution.limits import CPU_SECONDS, cpu_seconds_at_most
 from sampan.execution.shard_job import ShardTask, maker_of, name_of
-from sampan.stopping import without_signals
 
 OUT_OF_MEMORY = 117
 """Exit status of the child for a row that wants more memory than a worker has."""

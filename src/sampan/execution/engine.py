@@ -12,8 +12,8 @@ from sampan.execution.shard_job import ShardMaker, ShardTask
 from sampan.execution.turn import Turn, take_turn
 from sampan.execution.upstream import within
 from sampan.plan.jobs import ShardsJob
+from sampan.storage.durable import PATIENCE_SECONDS, patiently
 from sampan.store.documents import Rows
-from sampan.store.durable import PATIENCE_SECONDS, patiently
 from sampan.store.layout import Layout, pin, valid_layout
 from sampan.store.partition import Partition, category
 from sampan.store.variant import Variant

@@ -14,7 +14,7 @@ from sampan.execution.shard import make_shard
 from sampan.execution.shard_job import Made, ShardTask
 from sampan.execution.timings import Timings, in_words
 from sampan.execution.turn import Turn
-from sampan.store.durable import patiently
+from sampan.storage.durable import patiently
 from sampan.store.ledger import Attempt
 from sampan.store.partition import Partition
 

@@ -5,10 +5,10 @@ import os
 
 from sampan.errors import InvalidSample, StorageError
 from sampan.execution.shard_job import ShardTask
+from sampan.index.parts import IndexFolder, IndexPart
 from sampan.plugins import Modality
 from sampan.sources.cells import CellReader
 from sampan.sources.files import Content, DeniedFile, MissingFile, SampleFiles, missing_folders
-from sampan.store.index import IndexFolder, IndexPart
 
 MISSING_SHARE = 0.5
 """Of a shard's files that may be missing before their folders are looked for."""

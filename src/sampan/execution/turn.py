@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from sampan.compute.stopping import Stop, StoppedEarly, stop_signals
 from sampan.errors import StorageError
-from sampan.stopping import Stop, StoppedEarly, stop_signals
-from sampan.store import outbox
-from sampan.store.durable import patiently
-from sampan.store.lease import Attempt, Lease, Lost
+from sampan.storage import outbox
+from sampan.storage.durable import patiently
+from sampan.storage.lease import Attempt, Lease, Lost
 
 log = logging.getLogger("sampan")
 

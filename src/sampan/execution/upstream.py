@@ -14,13 +14,13 @@ from sampan.execution.sample_bytes import SampleBytes
 from sampan.execution.shard_job import Block, Inputs, ShardTask
 from sampan.execution.stored_rows import StoredRows
 from sampan.execution.timings import Timings
+from sampan.index.parts import IndexFolder, IndexPart
 from sampan.plan import Stage
 from sampan.plan.jobs import ShardsJob
+from sampan.storage.durable import read_json
 from sampan.store.committed import chosen
 from sampan.store.documents import CellsReceipt, Receipt, Rows
-from sampan.store.durable import read_json
 from sampan.store.identity import digest_lines
-from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.layout import Layout
 from sampan.store.partition import Partition
 from sampan.store.variant import Variant

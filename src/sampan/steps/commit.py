@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from sampan.errors import DataError, StorageError
 from sampan.execution.turn import Turn, take_turn
+from sampan.index.parts import IndexFolder, IndexPart
 from sampan.plan.jobs import CommitIndexJob, CommitJob, changed_settings
 from sampan.steps.flags import add_spec
+from sampan.storage.durable import read_json, with_checksum, write_json
 from sampan.store.committed import commit
 from sampan.store.documents import ColumnsReceipt, Receipt
-from sampan.store.durable import read_json, with_checksum, write_json
-from sampan.store.index import IndexFolder, IndexPart
 from sampan.store.variant import Variant
 
 log = logging.getLogger("sampan")

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from sampan import __version__
 from sampan.compute import Grant
 from sampan.config.names import FeatureName
+from sampan.dataset.model_samples import Samples
 from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
 from sampan.execution.turn import Turn, take_turn
 from sampan.plan.jobs import TrainJob, changed_settings
 from sampan.steps.flags import add_flags, grant_of
-from sampan.steps.samples import Samples
+from sampan.storage.durable import patiently, read_json, with_checksum, write_bytes, write_json
+from sampan.storage.parquet import read_table
 from sampan.store.documents import HistoryFile
-from sampan.store.durable import patiently, read_json, with_checksum, write_bytes, write_json
-from sampan.store.parquet import read_table
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
 

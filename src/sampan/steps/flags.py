@@ -8,8 +8,8 @@ from typing import Any
 from sampan.compute import Grant
 from sampan.errors import ConfigError
 from sampan.plan.jobs import Settings
-from sampan.store.durable import PATIENCE_SECONDS
-from sampan.store.specs import value_of
+from sampan.storage.durable import PATIENCE_SECONDS
+from sampan.storage.specs import value_of
 
 
 def add_flags(

@@ -17,15 +17,8 @@ from typing import IO, Any, TypeVar
 
 from sampan import plugins
 from sampan.errors import DataError, InvalidSample
-from sampan.plan.jobs import IndexJob
-from sampan.plugins import Cells, Source
-from sampan.sources.values import cell_of, label_of
-from sampan.steps.flags import add_flags
-from sampan.steps.folded import Folded
-from sampan.store.documents import PartPlan, PlanPiece
-from sampan.store.durable import PATIENCE_SECONDS, fsync_folder, patiently, storing, write_json
-from sampan.store.identity import digest_lines, joined, key_hash
-from sampan.store.index import (
+from sampan.index.folded import Folded
+from sampan.index.parts import (
     BYTES_SUFFIX,
     GROUP_BYTES,
     ROWS_PER_GROUP,
@@ -33,6 +26,13 @@ from sampan.store.index import (
     cell_line,
     value_line,
 )
+from sampan.plan.jobs import IndexJob
+from sampan.plugins import Cells, Source
+from sampan.sources.values import cell_of, label_of
+from sampan.steps.flags import add_flags
+from sampan.storage.durable import PATIENCE_SECONDS, fsync_folder, patiently, storing, write_json
+from sampan.store.documents import PartPlan, PlanPiece
+from sampan.store.identity import digest_lines, joined, key_hash
 
 log = logging.getLogger("sampan")
 

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from sampan.compute import Grant
+from sampan.compute.stopping import StoppedEarly
 from sampan.config.models import RetrieveSettings, TrainSettings
+from sampan.dataset.model_samples import Samples
 from sampan.errors import DataError
 from sampan.execution.turn import Turn, take_turn
 from sampan.plan.identity import digest_of
 from sampan.plan.jobs import TrainJob, changed_settings
 from sampan.steps.flags import add_flags, grant_of
-from sampan.steps.samples import Samples
-from sampan.stopping import StoppedEarly
-from sampan.store.durable import patiently, write_bytes, write_json
+from sampan.storage.durable import patiently, write_bytes, write_json
 from sampan.terminal import shortened
 from sampan.training.roles import ROLES, Roles
 

@@ -20,10 +20,10 @@ from collections import Counter
 from pathlib import Path
 
 from sampan.errors import ConfigError
-from sampan.steps import preflight
-from sampan.steps.cluster import Cluster, SlurmRefused
+from sampan.slurm import preflight
+from sampan.slurm.cluster import Cluster, SlurmRefused
 from sampan.steps.flags import json_of
-from sampan.store.lease import STALE_SECONDS, Attempt, Lease
+from sampan.storage.lease import STALE_SECONDS, Attempt, Lease
 
 log = logging.getLogger("sampan")
 

@@ -6,7 +6,7 @@ What may be missing was not written by earlier versions.
 
 from typing import Any, NotRequired, TypedDict
 
-from sampan.store.shape import Digits
+from sampan.storage.shape import Digits
 
 
 class FileSum(TypedDict):

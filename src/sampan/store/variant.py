@@ -9,7 +9,7 @@ from typing import Self
 
 from sampan.errors import StorageError
 from sampan.plan.stages import Stage
-from sampan.store.durable import fsync_folder, storing
+from sampan.storage.durable import fsync_folder, storing
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 

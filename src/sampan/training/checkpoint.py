@@ -17,9 +17,9 @@ import safetensors.torch
 from torch import Tensor
 
 from sampan.errors import DataError, StorageError
+from sampan.storage.durable import PASSING, fsync_folder, read_json, storing, write_bytes
+from sampan.storage.outbox import discard
 from sampan.store.documents import Manifest
-from sampan.store.durable import PASSING, fsync_folder, read_json, storing, write_bytes
-from sampan.store.outbox import discard
 
 MANIFEST = "manifest.json"
 FILES = {"tensors.safetensors", "state.json"}

@@ -13,9 +13,9 @@ from pydantic import Field, TypeAdapter
 from torch import nn
 
 from sampan.errors import StorageError
+from sampan.storage.durable import write_bytes
+from sampan.storage.shape import check_of
 from sampan.store.documents import ModelHeader
-from sampan.store.durable import write_bytes
-from sampan.store.shape import check_of
 from sampan.training.standardise import Standardisation
 from sampan.training.tasks import Trainable, make_network
 
