@@ -257,14 +257,14 @@ def bare(plan: Plan, threads: int, device: str, seconds: float) -> dict[str, flo
 
 
 def extracted(plan: Plan, rows: int, threads: int, device: str) -> dict[str, float]:
-    """Images/s of one job, and the shares of its time that its log gives."""
+    """Images/s of one job, and the shares of its time that its events give."""
     words = jobs.stage_command(
         plan, "extract", "rows", "image.vit", threads=threads, memory_mb=JOB_MB
     )
-    log = jobs.run([*words, *(["--gpus", "1"] if device == "cuda" else [])]).log
-    line = re.findall(r"the encoder waited (\d+) %.* encode (\d+) %.* of ([\d.]+) s on", log)[-1]
-    waited, busy, took = map(float, line)
-    return {"end to end": rows / took, "waited": waited / 100, "busy": busy / 100}
+    worked = jobs.run([*words, *(["--gpus", "1"] if device == "cuda" else [])]).worked
+    assert worked is not None
+    shares = {"waited": worked.busy["wait"], "busy": worked.busy["encode"]}
+    return {"end to end": rows / worked.busy_seconds, **shares}
 
 
 def record(

@@ -278,4 +278,6 @@ def train_inputs(wildcards):
 
 
 def report_spec(wildcards):
-    return as_spec(ReportJob(config=config).to_json(), sort=False)  # in the order it was written
+    return as_spec(
+        ReportJob(config=config).to_json(), sort=False
+    )  # in the order it was written

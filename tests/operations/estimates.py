@@ -1,10 +1,11 @@
-"""A finished run with the benchmarks and logs that Snakemake would have left."""
+"""A finished run with the benchmarks and events that Snakemake would have left."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pipeline
+from told import STARTED, worked, write_events
 
 from sampan.plan import Plan
 
@@ -16,15 +17,6 @@ PARTS = 3
 def write_benchmark(path: Path, seconds: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{HEAD}{seconds}\t0:00:00\t100.0\t1.0\n")
-
-
-def write_log(path: Path, samples: int, seconds: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        "2026-01-01 00:00:00 INFO extract x@01234567 part 0: 4 shards to make, 0 adopted\n"
-        f"2026-01-01 00:00:09 INFO extract x@01234567 part 0: {samples:,} samples in "
-        f"{seconds:.1f} s ({samples / seconds:,.0f}/s)\n"
-    )
 
 
 def measured_texts(folder: Path) -> dict[str, Any]:
@@ -44,7 +36,7 @@ def measured_texts(folder: Path) -> dict[str, Any]:
         for part, rows in enumerate((64, 64, 22)):
             place = f"{step}/{variant}/part-{part:05d}"
             write_benchmark(benchmarks / f"{place}.tsv", 2 + rows / rate)
-            write_log(logs / f"{place}.log", rows, rows / rate)
+            write_events(logs / f"{place}.log", STARTED, worked(rows, rows / rate))
     return config
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from steps.report_run import config_of
+from told import STARTED, worked, write_events
 
-from sampan.execution.timings import in_words
 from sampan.pages.jobs import jobs_of
 from sampan.plan import Plan
 
@@ -104,8 +104,7 @@ def test_busy_shares_are_means_over_the_seconds_that_jobs_were_at_work(
         place = f"squares/extract/{hog}/part-{part:05d}"
         measured(tmp_path / f"benchmarks/{place}.tsv", ("40", "1"))
         log = tmp_path / f"logs/{place}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(f"12:00 extract {hog} part {part}: {in_words(shares, seconds, 2)}\n")
+        write_events(log, STARTED, worked(64, seconds, **shares))
     measured(tmp_path / "benchmarks/squares/scan/scan.tsv", ("1", "1"))
 
     found = {rule.rule: rule.busy for rule in jobs_of(plan, tmp_path)}

@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import pytest
+from told import FAILED, STARTED, STOPPED, progressed
 
+from sampan.runs.events import Events, Said
 from sampan.runs.jobs import Moment, judge, judge_all, span
 from sampan.runs.log import Log
 from sampan.storage.lease import Attempt
@@ -9,6 +11,7 @@ from sampan.storage.lease import Attempt
 NOW = 1_000_000.0
 PATH = Path("part-00000.log")
 WORKING = "2026-01-02 03:04:15 INFO preprocess t@0: 10 of 40 samples (5/s, 6 s left)"
+AT_WORK = Events([Said(STARTED, NOW - 400), Said(progressed(10, 5.0), NOW - 300)])
 
 
 def attempt(age_seconds, *, number=1, name="part-00000", since=NOW - 500, job=""):
@@ -18,8 +21,10 @@ def attempt(age_seconds, *, number=1, name="part-00000", since=NOW - 500, job=""
     return Attempt(age_seconds=age_seconds, host="n7", **about)
 
 
-def log(*lines, age_seconds=300):
-    return Log(path=PATH, written=NOW - age_seconds, lines=lines)
+def log(*lines, age_seconds=300, said=()):
+    """Of a job that is at work, or of one that said this last."""
+    events = Events([*AT_WORK.said, *(Said(event, NOW - age_seconds) for event in said)])
+    return Log(path=PATH, written=NOW - age_seconds, lines=lines, events=events)
 
 
 def run(since):
@@ -41,10 +46,10 @@ def test_a_job_that_never_began_waits():
 
 def test_a_job_with_a_heartbeat_is_running_whatever_its_log_says():
     assert state(None, [attempt(5)]) == "running"
-    assert state(log("error: of the attempt before"), [attempt(5)]) == "running"
+    assert state(log("error: of the attempt before", said=[FAILED]), [attempt(5)]) == "running"
 
 
-def test_a_running_job_has_the_rate_that_its_log_says():
+def test_a_running_job_has_the_rate_that_its_events_say():
     job = judge("part-00000", PATH, log(WORKING), [attempt(5)], ALONE, leased=True)
 
     assert job.samples_per_second == 5
@@ -71,29 +76,29 @@ def test_one_dead_attempt_beside_a_live_one_is_no_failure():
 def test_a_failed_job_has_its_last_five_lines():
     lines = (WORKING, *"12345", "error: no space")
 
-    job = judge("part-00000", PATH, log(*lines), [], ALONE, leased=True)
+    job = judge("part-00000", PATH, log(*lines, said=[FAILED]), [], ALONE, leased=True)
 
     assert (job.state, job.why) == ("failed", "failed")
     assert job.lines == ("2", "3", "4", "5", "error: no space")
 
 
 def test_what_failed_in_this_run_has_failed():
-    assert state(log("error: x", age_seconds=100), moment=run(since=200)) == "failed"
+    assert state(log("error: x", age_seconds=100, said=[FAILED]), moment=run(since=200)) == "failed"
 
 
 @pytest.mark.parametrize(
-    ("found", "attempts"), [(log("error: x"), []), (log(WORKING), [attempt(300)])]
+    ("found", "attempts"), [(log("error: x", said=[FAILED]), []), (log(WORKING), [attempt(300)])]
 )
 def test_what_failed_before_this_run_began_is_made_again_by_it(found, attempts):
     assert state(found, attempts, run(since=200)) == "waiting"
 
 
 def test_a_snakemake_that_was_killed_makes_nothing_again():
-    assert state(log("error: x"), moment=DEAD_RUN) == "failed"
+    assert state(log("error: x", said=[FAILED]), moment=DEAD_RUN) == "failed"
 
 
 def test_a_job_that_stopped_early_waits():
-    assert state(log("stopped early; run again to go on", age_seconds=1)) == "waiting"
+    assert state(log("stopped early", age_seconds=1, said=[STOPPED])) == "waiting"
 
 
 @pytest.mark.parametrize("leased", [True, False])

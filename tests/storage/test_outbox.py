@@ -2,6 +2,7 @@ import errno
 import os
 import threading
 import time
+from functools import partial
 
 import pytest
 from store.test_ledger import keys, record
@@ -36,7 +37,7 @@ def sleeper(folder, ledgers):
 
 def successor(folder, ledgers, number=2):
     own = outbox.make(folder, "part-00000", number)
-    outbox.fence(own, ledgers)
+    outbox.fence(own, partial(ledger.seal, ledgers))
     return own
 
 
@@ -155,7 +156,7 @@ def test_a_successor_that_dies_half_way_is_gone_on_with_and_no_record_is_lost(
     with monkeypatch.context() as patch:
         dying(patch, calls)
         try:
-            outbox.fence(second, ledgers)
+            outbox.fence(second, partial(ledger.seal, ledgers))
             died = False
         except Killed:
             died = True

@@ -8,12 +8,13 @@ from functools import cache, partial
 
 from sampan.compute import Grant, Pool, WorkerDied, Workers, cluster
 from sampan.errors import DataError
+from sampan.events import CulpritFound, Planned, Worked, say
 from sampan.execution.culprits import culprits
-from sampan.execution.progress import Progress, show_progress
 from sampan.execution.shard import make_shard
 from sampan.execution.shard_job import Made, ShardTask
-from sampan.execution.timings import Timings, in_words
+from sampan.execution.timings import Timings
 from sampan.execution.turn import Turn
+from sampan.progress import Progress, show_progress
 from sampan.storage.durable import patiently
 from sampan.store.ledger import Attempt
 from sampan.store.partition import Partition
@@ -33,21 +34,19 @@ def make_shards(
 ) -> None:
     """
     Run the tasks, appending a record for each shard that is durable; `StoppedEarly` where its turn
-    is over before they are done. How busy their stages were is said in the log.
+    is over before they are done.
 
     A shard whose worker died is searched for the samples that killed it and made again without
     them; one that storage keeps from being read or written is tried again while patience lasts. The
     first other fault ends the job.
     """
     name = f"{tasks[0].maker.verb} {tasks[0].job.stage.variant}"
-    log.info(
-        "%s part %d: %d shards to make, %d adopted",
-        name, partition.part, len(tasks), len(partition.done),
-    )  # fmt: skip
     memory_mb = grant.memory_mb // grant.workers(workers)
     start = time.monotonic()
     timings = Timings()
     total = sum(task.stop - task.first for task in tasks)
+    what = f"{name} part {partition.part}"
+    say(Planned(what=what, shards=len(tasks), adopted=len(partition.done), samples=total))
     with (
         partition.attempt() as attempt,
         cluster(grant, workers) as pool,
@@ -66,14 +65,15 @@ def make_shards(
                 + ", ".join(f"{task.first:,} to {task.stop - 1:,}" for task in left)
                 + "; no single sample kills one; raise mem_mb of this rule, or see the log"
             )
-    seconds = time.monotonic() - start
-    log.info(
-        "%s part %d: %s samples in %.1f s (%s/s)",
-        name, partition.part, f"{total:,}", seconds, f"{total / seconds:,.0f}",
-    )  # fmt: skip
-    if shares := timings.shares():
-        words = in_words(shares, timings.seconds, grant.threads)
-        log.info("%s part %d: %s", name, partition.part, words)
+    say(
+        Worked(
+            what=what,
+            samples=total,
+            seconds=time.monotonic() - start,
+            busy=timings.shares(),
+            busy_seconds=timings.seconds,
+        )
+    )
 
 
 def _round(
@@ -131,5 +131,5 @@ def _without_culprits(task: ShardTask, memory_mb: int) -> ShardTask:
     log.warning("a worker died at rows %d to %d; looking for why", task.first, task.stop - 1)
     found = culprits(task, memory_mb)
     for row, reason in found.items():
-        log.warning("row %d %s", row, reason)
+        say(CulpritFound(row=row, reason=reason), logging.WARNING)
     return task.without(found)

@@ -1,14 +1,12 @@
-"""How busy the stages of a job were: measured for each shard, summed, said in the log."""
+"""How busy the stages of a job were: measured for each shard, summed."""
 
 import math
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter, time
 
-STAGES = ("read", "decode", "encode", "write")
 WAIT = "wait"
 """Of the thread that encodes, or writes, for the stages before it."""
 
@@ -74,30 +72,3 @@ class Timings:
             for stage, seconds in self.available.items()
             if seconds
         }
-
-
-def in_words(shares: Mapping[str, float], seconds: float, threads: int) -> str:
-    """`the encoder waited 4 % of the time for data; read 12 %, encode 93 % of 84 s on 4 threads`"""
-    who = "encoder" if "encode" in shares else "writer"
-    stages = ", ".join(f"{name} {shares[name]:.0%}" for name in STAGES if name in shares)
-    text = (
-        f"the {who} waited {shares.get(WAIT, 0.0):.0%} of the time for data; {stages} "
-        f"of {seconds:.1f} s on {threads} thread{'' if threads == 1 else 's'}"
-    )
-    return text.replace("%", " %")
-
-
-_LINE = re.compile(
-    r"the (?:encoder|writer) waited (\d+) % of the time for data; (.*) of ([\d.]+) s on \d+ thread"
-)
-_STAGE = re.compile(r"(\w+) (\d+) %")
-
-
-def from_words(text: str) -> tuple[dict[str, float], float] | None:
-    """Shares and seconds of the last such line in a log; None where there is none."""
-    found = _LINE.findall(text)
-    if not found:
-        return None
-    waited, stages, seconds = found[-1]
-    shares = {name: int(share) / 100 for name, share in _STAGE.findall(stages)}
-    return {WAIT: int(waited) / 100} | shares, float(seconds)

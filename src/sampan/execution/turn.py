@@ -1,6 +1,5 @@
 """The time that a job has at its work: until it is asked to stop, or taken for dead by others."""
 
-import logging
 import shutil
 import time
 import weakref
@@ -11,11 +10,11 @@ from pathlib import Path
 
 from sampan.compute.stopping import Stop, StoppedEarly, stop_signals
 from sampan.errors import StorageError
+from sampan.events import Waited, say
 from sampan.storage import outbox
 from sampan.storage.durable import patiently
 from sampan.storage.lease import Attempt, Lease, Lost
-
-log = logging.getLogger("sampan")
+from sampan.store import ledger
 
 
 class Turn:
@@ -67,10 +66,16 @@ def take_turn(folder: Path, name: str, what: str, patience_seconds: float) -> It
         stop.check(what)
         if time.monotonic() - said > 60:
             said = time.monotonic()
-            log.info("%s: waits for the attempt on %s", what, holder)
+            say(Waited(what=what, holder=str(holder)))
 
     with stop_signals() as stop, ExitStack() as stack:
-        lease = Lease(folder, name, waiting, folder.parent / outbox.FOLDER)
+        lease = Lease(
+            folder,
+            name,
+            waiting,
+            folder.parent / outbox.FOLDER,
+            partial(ledger.seal, folder.parent / "ledger"),
+        )
         enter = partial(stack.enter_context, lease)
         try:
             held = Turn(stop, patiently(enter, patience_seconds, what))

@@ -17,7 +17,7 @@ from sampan.errors import StorageError
 from sampan.plan.variants import plan_file
 from sampan.storage.durable import read_json, storing
 from sampan.storage.shape import check_of
-from sampan.store.documents import IndexDataset, PartAbout, PartPlan, PlanFile, Rows
+from sampan.store.documents import IndexDataset, PartAbout, PartPlan, PlanFile, fault_of_parts
 from sampan.store.identity import content_hash
 
 ROWS_PER_GROUP = 8192
@@ -212,18 +212,6 @@ class IndexColumn(Sequence[Any]):
                     del self._held[next(iter(self._held))]
             self._held[group] = values
         return values[i - self._starts[group]]
-
-
-def fault_of_parts(rows: int, parts: Sequence[Rows]) -> str | None:
-    """What is wrong with a list of partitions that is to hold all rows, one after the other."""
-    if [part["part"] for part in parts] != list(range(len(parts))):
-        return "parts: are not in order"
-    stop = 0
-    for part in parts:
-        if part["rows"] and part["first"] != stop:
-            return f"part {part['part']}: begins at row {part['first']:,}, not {stop:,}"
-        stop += part["rows"]
-    return None if stop == rows else f"rows: {rows:,}; its parts hold {stop:,}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from sampan import plugins
 from sampan.config.dataset import DatasetSettings
 from sampan.config.load import read
 from sampan.errors import DataError, InvalidSample, SampanError
-from sampan.execution.progress import show_progress
 from sampan.index.file_scan import why_empty
 from sampan.operations.comparison import comparison_faults
 from sampan.operations.ls import megabytes
@@ -24,6 +23,7 @@ from sampan.operations.survey import Cell, Division, Survey
 from sampan.operations.trial import Tried, try_decoding, try_files
 from sampan.plan import Jobs, Plan
 from sampan.plugins import Cells, Encoder, Modality, Source, TypedSource
+from sampan.progress import show_progress
 from sampan.reporting.wording import count, percent
 from sampan.sources.cells import CellReader
 from sampan.sources.files import SampleFiles

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sampan.errors import InvalidSample, StorageError
-from sampan.execution.progress import Progress, show_progress
 from sampan.operations.survey import Cell
 from sampan.plugins import Modality
+from sampan.progress import Progress, show_progress
 from sampan.sources.cells import CellReader
 from sampan.sources.values import cell_of
 

@@ -1,20 +1,19 @@
-"""What the jobs took, from Snakemake's benchmark files, and how busy they were, from their logs."""
+"""What jobs took, from Snakemake's benchmark files, and how busy they were, by their events."""
 
 import csv
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from sampan.execution.timings import Timings, from_words
+from sampan.execution.timings import Timings
 from sampan.plan import Plan
 from sampan.reporting.data import RuleReport
+from sampan.runs.events import read_all
 
 RULES = (
     "digits", "scan", "index", "preprocess", "extract", "commit", "train", "evaluate",
 )  # fmt: skip
 """In the order of the data."""
-BUSY = ("preprocess", "extract")
-"""Rules whose jobs say how busy their stages were."""
 
 
 def jobs_of(plan: Plan, results: Path) -> list[RuleReport]:
@@ -44,14 +43,17 @@ def jobs_of(plan: Plan, results: Path) -> list[RuleReport]:
 
 
 def _busy(plan: Plan, folder: Path) -> dict[str, dict[str, float]]:
-    """Rule → stage → busy share, where its logs say it."""
+    """Rule → stage → busy share, where its jobs say it."""
     found: dict[str, Timings] = {}
-    for rule, path in _files(plan, folder, "log"):
-        if rule in BUSY and (said := from_words(path.read_text(errors="replace"))):
-            shares, seconds = said
-            timings = found.setdefault(rule, Timings())
-            for stage, share in shares.items():
-                timings.merge(Timings({stage: share * seconds}, {stage: seconds}))
+    files = list(_files(plan, folder, "events.jsonl"))
+    for (rule, _), events in zip(files, read_all(path for _, path in files), strict=True):
+        worked = events.worked if events else None
+        if worked is None or not worked.busy:
+            continue
+        timings = found.setdefault(rule, Timings())
+        for stage, share in worked.busy.items():
+            seconds = worked.busy_seconds
+            timings.merge(Timings({stage: share * seconds}, {stage: seconds}))
     return {rule: timings.shares() for rule, timings in found.items()}
 
 
@@ -60,10 +62,12 @@ def _files(plan: Plan, folder: Path, ending: str) -> Iterator[tuple[str, Path]]:
     variants = {stage.variant for stage in plan.stages()}
     for owner in (*plan.config.datasets, "models"):
         for path in sorted((folder / owner).rglob(f"*.{ending}")):
-            rule, *below = path.relative_to(folder / owner).with_suffix("").parts
+            rule, *below = path.relative_to(folder / owner).parts
+            below = [name.removesuffix(f".{ending}") for name in below]
+            rule = rule.removesuffix(f".{ending}")
             named = [name for name in below if "@" in name]
             if all(name in variants for name in named):
-                yield ("commit" if path.stem == "commit" else rule), path
+                yield ("commit" if path.name == f"commit.{ending}" else rule), path
 
 
 def _last_run(path: Path) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Whether a job without a result is running, waits, or failed: from its lease and its log."""
+"""Whether a job without a result is running, waits, or failed: by its lease, events and log."""
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -66,10 +66,10 @@ def judge(
             name=name,
             state="running",
             log=path,
-            samples_per_second=log.samples_per_second if log else None,
-            seconds_left=log.seconds_left if log else None,
+            samples_per_second=log.events.samples_per_second if log and log.events else None,
+            seconds_left=log.events.seconds_left if log and log.events else None,
         )
-    if log is not None and log.ends_in_error:
+    if log is not None and log.failed:
         if moment.is_before_this_run(log.written):
             return Job(name=name, state="waiting", log=path)
         return Job(name=name, state="failed", log=path, why="failed", lines=log.lines[-LINES:])

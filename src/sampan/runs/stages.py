@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampan.index.parts import IndexFolder
-from sampan.operations.status.samples import Receipts, UnderWay, listing
 from sampan.plan import Plan, Stage
+from sampan.runs.counts import Receipts, UnderWay, listing
 from sampan.runs.jobs import Job, Moment, judge_all
 from sampan.storage.durable import read_json
 from sampan.storage.lease import Attempt, attempts

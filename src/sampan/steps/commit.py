@@ -16,7 +16,7 @@ from sampan.errors import DataError, StorageError
 from sampan.execution.turn import Turn, take_turn
 from sampan.index.parts import IndexFolder, IndexPart
 from sampan.plan.jobs import CommitIndexJob, CommitJob, changed_settings
-from sampan.steps.flags import add_spec
+from sampan.steps.flags import add_events, add_spec
 from sampan.storage.durable import read_json, with_checksum, write_json
 from sampan.store.committed import commit
 from sampan.store.documents import ColumnsReceipt, Receipt
@@ -28,6 +28,7 @@ log = logging.getLogger("sampan")
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_spec(parser, _job)
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
+    add_events(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import argparse
 import io
 import logging
 import platform
+import time
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from sampan.config.names import FeatureName
 from sampan.dataset.model_samples import Samples
 from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
+from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
 from sampan.plan.jobs import TrainJob, changed_settings
 from sampan.steps.flags import add_flags, grant_of
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
 def evaluate(job: TrainJob, results: Path, grant: Grant, turn: Turn | None = None) -> None:
     """Write the predictions, the metrics and the card of a trained model."""
-    turn = turn or Turn()
+    turn, start = turn or Turn(), time.monotonic()
     samples = Samples(job, results)
     roles = _roles_of(samples)
     test = np.flatnonzero(roles == "test").astype(np.int64)
@@ -83,6 +85,8 @@ def evaluate(job: TrainJob, results: Path, grant: Grant, turn: Turn | None = Non
         outbox,
     )
     write_json(samples.folder / "model.json", _card(job, samples, found, extra), outbox)
+    seconds = time.monotonic() - start
+    say(Worked(what=f"evaluate {samples.stage.variant}", samples=samples.rows, seconds=seconds))
     for name, metric in found.items():
         log.info("%s %s", name, " ".join(f"{part} {metric[part]:.4f}" for part in metric))
 

@@ -116,10 +116,9 @@ class Extractor(ShardMaker[ExtractJob]):
         return 1 if self._encoder.workers == "processes" else task.threads
 
     def threads(self, task: ShardTask) -> Mapping[str, int]:
-        found = {"read": 1, "encode": 1, "write": 1, WAIT: 1}
-        if self.job.reads_source:
-            found |= {"read": self._decoders(task), "decode": self._decoders(task)}
-        return found
+        decoders = self._decoders(task)
+        reading = {"read": decoders, "decode": decoders} if self.job.reads_source else {"read": 1}
+        return reading | {"encode": 1, "write": 1, WAIT: 1}
 
     def make(
         self,

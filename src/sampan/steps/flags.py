@@ -23,6 +23,7 @@ def add_flags(
     """Add the flags of a rule's command; its settings are of the class `job`."""
     add_spec(parser, job.from_json)
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
+    add_events(parser)
     if part:
         parser.add_argument("--part", type=int, required=True, help="number of the partition")
         parser.add_argument(
@@ -60,6 +61,11 @@ def add_spec(
         required=required,
         help="settings, as one JSON, or @ and its file",
     )
+
+
+def add_events(parser: argparse._ActionsContainer) -> None:
+    """The file that programs read what happened from; without it there is none."""
+    parser.add_argument("--events", type=Path, help="where to write what happens, as JSON Lines")
 
 
 def json_of(text: str) -> Any:

@@ -11,12 +11,14 @@ import json
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from sampan import plugins
 from sampan.errors import DataError, InvalidSample
+from sampan.events import Worked, say
 from sampan.index.folded import Folded
 from sampan.index.parts import (
     BYTES_SUFFIX,
@@ -58,6 +60,7 @@ def index_part(
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Write one partition's Parquet file, a row group at a time, and its receipts."""
+    start = time.monotonic()
     plan = folder.plan_of(part, len(job.partitions))
     what = f"index {job.dataset} part {part}"
     kinds: dict[str, set[type]] = {name: set() for name in job.modalities}
@@ -76,7 +79,7 @@ def index_part(
     noted = {"folded": folded.about} if folded.about else {}
     write_json(folder.receipt("columns", part), about | {"columns": others} | noted)
     folded.log(what)
-    log.info("%s: %s samples", what, f"{plan['rows']:,}")
+    say(Worked(what=what, samples=plan["rows"], seconds=time.monotonic() - start))
 
 
 class _KindFound(Exception):

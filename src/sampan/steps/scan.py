@@ -9,6 +9,7 @@ import argparse
 import logging
 import shlex
 import shutil
+import time
 from bisect import bisect_left, bisect_right
 from itertools import accumulate, groupby
 from operator import itemgetter
@@ -19,6 +20,7 @@ import numpy as np
 
 from sampan.compute import Grant
 from sampan.errors import DataError
+from sampan.events import Worked, say
 from sampan.index.duplicate_keys import duplicates
 from sampan.index.file_scan import FileScan, scan_files, why_empty
 from sampan.index.parts import Index, IndexFolder
@@ -75,7 +77,7 @@ def scan(
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Write a plan for each partition that `capacity` allows, and the state for the next scan."""
-    temporary = folder.path / "tmp"
+    temporary, start = folder.path / "tmp", time.monotonic()
     shutil.rmtree(temporary, ignore_errors=True)
     with storing(temporary):
         temporary.mkdir(parents=True)
@@ -95,6 +97,8 @@ def scan(
         _write(job, folder, files, hashes, refused)
         columns = {"columns": job.columns, "modalities": job.modalities}
         write_json(results / job.columns_file, columns)
+        seconds = time.monotonic() - start
+        say(Worked(what=f"scan {job.dataset}", samples=hashes.rows, seconds=seconds))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -244,8 +248,8 @@ def _write(
     folder.keep_only(len(numbers), job.modalities)
     write_json(folder.state, with_checksum({"rows": rows, "parts": parts, "listed": digests}))
     log.info(
-        "scan %s: %s samples in %d files; %d of %d partitions hold data",
-        job.dataset, f"{rows:,}", len(files), len(parts), len(numbers),
+        "scan %s: %d files; %d of %d partitions hold data",
+        job.dataset, len(files), len(parts), len(numbers),
     )  # fmt: skip
 
 

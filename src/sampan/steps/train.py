@@ -8,6 +8,7 @@ model is empty, and only says which samples are to be evaluated.
 import argparse
 import json
 import logging
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from sampan.compute.stopping import StoppedEarly
 from sampan.config.models import RetrieveSettings, TrainSettings
 from sampan.dataset.model_samples import Samples
 from sampan.errors import DataError
+from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
 from sampan.plan.identity import digest_of
 from sampan.plan.jobs import TrainJob, changed_settings
@@ -57,6 +59,7 @@ def train(
     """
     Write the model, who served for what, and the history; `StoppedEarly` where it was asked to.
     """
+    start = time.monotonic()
     samples = Samples(job, results)
     settings = job.settings
     trains = isinstance(settings, TrainSettings)
@@ -74,6 +77,8 @@ def train(
         nothing = {"epochs": [], "best_epoch": 0, "metric": ""}
         write_json(samples.folder / "history.json", nothing, outbox)
     _write_samples(samples, roles, outbox)
+    seconds = time.monotonic() - start
+    say(Worked(what=f"train {samples.stage.variant}", samples=samples.rows, seconds=seconds))
 
 
 def _rows_ahead(settings: TrainSettings, samples: int) -> int:
@@ -118,6 +123,7 @@ def _train(
         checkpoint_steps=checkpoint_steps,
         stop=turn.is_over,
         log=log.info,
+        say=say,
     )
     if isinstance(found, Stopped):
         raise StoppedEarly(f"train {samples.stage.variant}: step {found.step} of {found.steps}")

@@ -26,16 +26,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from sampan.errors import StorageError
-from sampan.storage import outbox as outboxes
+from sampan.storage import outbox as outbox_module
 from sampan.storage.durable import storing
 from sampan.storage.shape import check_of
-from sampan.store.documents import Holder
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
+
+
+class Holder(TypedDict):
+    """A file of a folder of leases: who holds the lease, or waits for it."""
+
+    host: str
+    process: str
+    job: str
+    since: float
+
 
 _is_said = check_of(Holder)
 _PROCESS = re.compile(r"(\S+ \S+ \d{1,18} \d+)?")
@@ -120,7 +129,8 @@ class Lease:
 
     `waiting` is called with the holder about once a second, and may raise to stand aside. While it
     is held, a thread touches the file. `StorageError` where the file cannot be made. An attempt
-    that is to publish something has an outbox in the folder `outboxes`.
+    that is to publish something has an outbox in the folder `outboxes`, and gives `seal`, which
+    sees to it that dead attempts append to nothing any more.
     """
 
     outbox: Path | None = None
@@ -131,9 +141,10 @@ class Lease:
         name: str,
         waiting: Callable[[Attempt], None] = lambda holder: None,
         outboxes: Path | None = None,
+        seal: outbox_module.Seal = outbox_module.nothing_to_seal,
     ) -> None:
         self._folder, self._name, self._waiting = folder, name, waiting
-        self._outboxes = outboxes
+        self._outboxes, self._seal = outboxes, seal
         self._path = folder
         self._file = -1
         self._number = 0
@@ -161,7 +172,7 @@ class Lease:
         """Let those that held it before publish nothing more."""
         if self.outbox is not None:
             try:
-                outboxes.fence(self.outbox, self._folder.parent / "ledger")
+                outbox_module.fence(self.outbox, self._seal)
             except (OSError, StorageError):
                 self.check()
                 raise
@@ -204,9 +215,9 @@ class Lease:
         while True:
             self._number = 1 + max((other.number for other in self._others()), default=0)
             if self._outboxes is not None:  # before the lease: whoever sees that fences this
-                last = outboxes.last_number(self._outboxes, self._name)
+                last = outbox_module.last_number(self._outboxes, self._name)
                 self._number = max(self._number, last + 1)
-                self.outbox = outboxes.make(self._outboxes, self._name, self._number)
+                self.outbox = outbox_module.make(self._outboxes, self._name, self._number)
             self._path = self._folder / f"{self._name}.{self._number:06d}.json"
             try:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

@@ -5,8 +5,8 @@ A check before a rename leaves a moment between the two, in which a node may han
 attempt writes only into a folder of its own, `tmp/<name>.<number>-<token>`, which is made once,
 before its lease: whatever others are to see is renamed out of it, and whatever they are no longer
 to see is renamed into it. Whoever takes the lease over first empties and removes the outboxes of
-those before it, and seals their ledgers. A rename or a new file that comes later is refused by the
-server (ENOENT, ESTALE), whatever the sleeper's node may have cached.
+those before it, and seals what they append to. A rename or a new file that comes later is refused
+by the server (ENOENT, ESTALE), whatever the sleeper's node may have cached.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from sampan.storage.durable import storing
-from sampan.store import ledger
 
 FOLDER = "tmp"
 """Beside the leases, and on the same file system as what is published."""
@@ -42,7 +42,15 @@ def last_number(folder: Path, name: str) -> int:
     return max((number for _, number in _outboxes(folder, name)), default=0)
 
 
-def fence(own: Path, ledgers: Path) -> None:
+Seal = Callable[[Path, Path], None]
+"""Of a dead attempt's outbox and one's own: what it has open for appending is nobody's from now."""
+
+
+def nothing_to_seal(dead: Path, own: Path) -> None:
+    """Of attempts that append to nothing."""
+
+
+def fence(own: Path, seal: Seal) -> None:
     """
     See to it that the attempts at the same name before this one publish nothing from now on.
 
@@ -62,7 +70,7 @@ def fence(own: Path, ledgers: Path) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(own.parent / stem, begun / "outbox")
             is_gone = _remove(begun / "outbox")
-        ledger.seal(ledgers, begun, own)
+        seal(begun, own)
         if is_gone:
             with contextlib.suppress(FileNotFoundError), storing(begun):
                 begun.rmdir()

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import StorageError
-from sampan.index.parts import fault_of_parts
 from sampan.storage.durable import read_json, with_checksum, write_json
 from sampan.storage.parquet import read_table
-from sampan.store.documents import PartOfStage, Receipt, StageDataset
+from sampan.store.documents import PartOfStage, Receipt, StageDataset, fault_of_parts
 from sampan.store.layout import GROUP_METADATA, Layout
 from sampan.store.ledger import Listing, Record
 from sampan.store.partition import shards_digest

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import safetensors.torch
 from torch import Tensor
@@ -19,10 +19,22 @@ from torch import Tensor
 from sampan.errors import DataError, StorageError
 from sampan.storage.durable import PASSING, fsync_folder, read_json, storing, write_bytes
 from sampan.storage.outbox import discard
-from sampan.store.documents import Manifest
 
 MANIFEST = "manifest.json"
 FILES = {"tensors.safetensors", "state.json"}
+
+
+class ManifestFile(TypedDict):
+    bytes: int
+    sha256: str
+
+
+class Manifest(TypedDict):
+    """`manifest.json` of a checkpoint."""
+
+    key: str
+    step: int
+    files: dict[str, ManifestFile]
 
 
 @dataclass(frozen=True, kw_only=True)

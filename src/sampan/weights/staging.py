@@ -14,7 +14,7 @@ from sampan.encoders import weights
 from sampan.encoders.integrity import refuse_altered, weight_files
 from sampan.encoders.weights import GRAPHS, PICKLES, Kind
 from sampan.errors import ConfigError, StorageError
-from sampan.execution.progress import Progress, show_progress
+from sampan.progress import Progress, show_progress
 from sampan.storage.durable import fsync_folder, storing
 
 BLOCK_BYTES = 8 * 2**20

@@ -4,6 +4,7 @@ import pytest
 from configs import small
 from operations.estimates import changed, measured_texts, write_benchmark
 from pipeline import stage_of
+from told import ENDED, STARTED, worked, write_events
 
 from sampan.operations.estimate.measured import Measured
 from sampan.plan import Plan
@@ -69,7 +70,7 @@ def test_a_job_that_adopted_all_its_shards_says_nothing_of_rates(config, measure
     step, stage = extract(config)
     place = f"{step}/{stage.variant}/part-00000"
     write_benchmark(measured.folder / f"benchmarks/texts/{place}.tsv", 0.9)
-    (measured.folder / f"logs/texts/{place}.log").write_text("part 0 done: 64 rows, 64 valid\n")
+    write_events(measured.folder / f"logs/texts/{place}.log", STARTED, ENDED)
 
     rate = measured.stage(step, stage)
 
@@ -116,14 +117,14 @@ def test_a_benchmark_that_is_damaged_or_was_too_short_to_measure_is_passed_over(
     assert measured.stage(step, stage).source.startswith("1 job of ")
 
 
-def test_a_models_time_grows_with_its_samples_after_the_start_up_of_training(tmp_path):
+def test_a_models_time_grows_with_its_samples_after_its_start_up(tmp_path):
     plan = Plan.parse(small({"results": str(tmp_path)}))
     stage = plan.models["sort"]
     write_benchmark(tmp_path / f"benchmarks/models/train/{stage.variant}.tsv", 10.0)
     write_benchmark(tmp_path / f"benchmarks/models/evaluate/{stage.variant}.tsv", 6.0)
-    log = tmp_path / f"logs/models/train/{stage.variant}.log"
-    log.parent.mkdir(parents=True)
-    log.write_text("2026-01-01 00:00:01 INFO train\n2026-01-01 00:00:09 INFO epoch 30 of 30\n")
+    for verb, seconds in (("train", 8.0), ("evaluate", 4.0)):
+        log = tmp_path / f"logs/models/{verb}/{stage.variant}.log"
+        write_events(log, STARTED, worked(200, seconds))
     card = tmp_path / stage.folder / "model.json"
     card.parent.mkdir(parents=True)
     card.write_text('{"counts": {"train": 150, "validation": 20, "test": 20, "left out": 10}}')

@@ -12,6 +12,7 @@ from pathlib import Path
 import pipeline
 import pytest
 from steps import running
+from told import STARTED, progressed, write_events
 
 from sampan.cli import main
 from sampan.operations import status
@@ -131,9 +132,9 @@ def test_a_partition_under_way_counts_by_its_ledger_and_runs_by_its_lease(tmp_pa
 
 def test_a_running_job_gives_the_rate_and_the_time_left(tmp_path, capsys):
     config, folder = half_done(tmp_path)
-    log_of(config, "preprocess", "text", "part-00001").write_text(
-        "2026-01-02 03:04:15 INFO preprocess text@0: 48 of 64 samples (19/s, 1 s left)\n"
-    )
+    log = log_of(config, "preprocess", "text", "part-00001")
+    log.touch()
+    write_events(log, STARTED, progressed(48, 19.0))
 
     with held(folder / "leases", "part-00001"), held(folder / "leases", "part-00002"):
         stage = looked(config)["preprocess text"]

@@ -1,5 +1,5 @@
 """
-The benchmarks, logs and receipts of a run that was, from which rates are read.
+The benchmarks, events and receipts of a run that was, from which rates are read.
 
 The same variant counts, of whatever dataset; where there is none, another of the same name, and the
 source says so. Of many jobs 256 are looked at, spread evenly.
@@ -7,22 +7,19 @@ source says so. Of many jobs 256 are looked at, spread evenly.
 
 import csv
 import math
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from sampan.errors import StorageError
 from sampan.operations.estimate.rates import Job, Rate, rate_of
 from sampan.plan import Stage
+from sampan.runs.events import events_of, read_events
 from sampan.storage.durable import read_json
 from sampan.store.documents import Counted, RowCount
 
 MOST_JOBS = 256
-_WORK = re.compile(r"part \d+: ([\d,]+) samples in ([\d.]+) s \(([\d,]+)/s\)")
-_TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +77,7 @@ class Measured:
 
     def model(self, step: str, stage: Stage) -> Rate | None:
         """
-        Of train or evaluate; what it took is taken to grow with the samples. Training's log begins
-        where its work begins, and evaluation starts up as training does.
+        Of train or evaluate; what it took is taken to grow with the samples.
         """
         found = sorted((self.benchmarks / "models" / step).glob(f"{stage.name}@*.tsv"))
         same = [path for path in found if path.stem == stage.variant]
@@ -90,9 +86,8 @@ class Measured:
             rows = self._rows_of_model(path.stem)
             if seconds is None or not rows:
                 continue
-            work = _span(self.folder / "logs" / "models" / "train" / f"{path.stem}.log")
-            train = _seconds(self.benchmarks / "models" / "train" / path.name)
-            startup = max(0.0, (train or 0.0) - work) if work is not None else 0.0
+            work = _work(self.folder / "logs" / "models" / step / f"{path.stem}.log")
+            startup = max(0.0, seconds - work[1]) if work else 0.0
             remark = "" if same else "another variant"
             return rate_of([Job(seconds, rows)], startup, self._source(path, 1), remark)
         return None
@@ -128,7 +123,7 @@ class Measured:
             if seconds is None or rows is None:
                 continue
             log = logs / f"{path.stem}.log" if logs is not None else None
-            if log is None or not log.exists():
+            if log is None or not events_of(log).exists():
                 yield Job(seconds, rows)
             elif (work := _work(log)) is not None:
                 yield Job(seconds, *work)
@@ -162,24 +157,10 @@ def _seconds(path: Path) -> float | None:
 
 
 def _work(log: Path) -> tuple[int, float] | None:
-    """Samples that a job made, and the seconds it says; None where it made none."""
-    matches = _WORK.findall(log.read_text(errors="replace"))
-    if not matches:
-        return None
-    samples, seconds, rate = (float(text.replace(",", "")) for text in matches[-1])
-    return int(samples), samples / rate if rate >= 100 else seconds
-
-
-def _span(log: Path) -> float | None:
-    """Seconds from the first line of a log to its last."""
-    try:
-        found = _TIME.findall(log.read_text(errors="replace"))
-    except OSError:
-        return None
-    if len(found) < 2:
-        return None
-    first, last = (datetime.fromisoformat(text) for text in (found[0], found[-1]))
-    return (last - first).total_seconds()
+    """Samples that a job made, and the seconds of that; None where it made none or says none."""
+    events = read_events(events_of(log))
+    worked = events.worked if events else None
+    return (worked.samples, worked.seconds) if worked and worked.samples else None
 
 
 def _rows_in(path: Path) -> int | None:

@@ -21,7 +21,7 @@ from sampan.store.ledger import Record
 from sampan.store.variant import Variant
 
 LOG_BYTES, BENCHMARK_BYTES, RECEIPT_BYTES, PLAN_BYTES = 300, 140, 400, 450
-QUARANTINE_BYTES = 2_500
+EVENTS_BYTES, QUARANTINE_BYTES = 1_000, 2_500
 PARTITION_BYTES = 350
 """Of a `dataset.json`, for each partition that it lists."""
 METADATA_BYTES = 2_700
@@ -133,8 +133,10 @@ class Sizes:
         if found.parts is None:
             return found
         jobs = sum(work.rules.values())
+        said = 0 if work.stage is None and work.step == "digits" else jobs
         beside = (
             Files("logs", jobs, jobs * LOG_BYTES),
+            Files("events", said, said * EVENTS_BYTES),
             Files("benchmarks", jobs, jobs * BENCHMARK_BYTES),
         )
         return Size(parts=(*found.parts, *beside), source=found.source)

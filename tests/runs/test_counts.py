@@ -6,7 +6,7 @@ from pathlib import Path
 import pipeline
 import pytest
 
-from sampan.operations.status.samples import Counts, Receipts, UnderWay, listing
+from sampan.runs.counts import Counts, Receipts, UnderWay, listing
 from sampan.storage.durable import write_json
 from sampan.store import ledger
 from sampan.store.variant import Variant

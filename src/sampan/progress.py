@@ -1,13 +1,12 @@
 """How far work is: a bar on a terminal, lines in a log."""
 
-import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-log = logging.getLogger("sampan")
+from sampan.events import Progressed, say
 
 
 class Progress:
@@ -29,16 +28,15 @@ class Progress:
             self._bar.update(count)
         elif time.monotonic() - self._said > 10:
             self._said = time.monotonic()
-            log.info("%s", self)
+            say(self._event())
 
-    def __str__(self) -> str:
-        rate = self._done / max(time.monotonic() - self._start, 1e-3)
-        if self._total is None:
-            return f"{self._what}: {self._done:,} {self._unit} ({rate:,.0f}/s)"
-        left = (self._total - self._done) / rate if rate else float("inf")
-        return (
-            f"{self._what}: {self._done:,} of {self._total:,} {self._unit} "
-            f"({rate:,.0f}/s, {left:,.0f} s left)"
+    def _event(self) -> Progressed:
+        return Progressed(
+            what=self._what,
+            done=self._done,
+            total=self._total,
+            unit=self._unit,
+            per_second=self._done / max(time.monotonic() - self._start, 1e-3),
         )
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sampan.errors import StorageError
-from sampan.runs.log import READERS
+from sampan.runs.events import READERS
 from sampan.storage.durable import read_json
 from sampan.store import documents, ledger
 from sampan.store.layout import Layout
