@@ -26,14 +26,14 @@ from transformers import (
     AutoTokenizer,
 )
 
-from sampan.encoders.inputs import longest
-from sampan.encoders.streams import Streams
+from sampan.encoders.pretrained.inputs import longest
+from sampan.encoders.pretrained.transfer import Streams
 from sampan.encoders.transformers import Transformers
-from sampan.encoders.weights import weights_digest
 from sampan.errors import ConfigError, PluginError
 from sampan.modalities.audio import Audio
 from sampan.modalities.image import Image
 from sampan.modalities.text import Text
+from sampan.weights.folder import weights_digest
 
 
 def encoder(folder: Path, output: Any, **settings: Any) -> Transformers:

@@ -16,12 +16,12 @@ from steps.test_isolate import site  # noqa: F401 # a fixture
 
 import sampan
 from sampan.cli import main
-from sampan.encoders.weights import weights_digest
 from sampan.plan import Plan
 from sampan.steps.verify import faults, repair
 from sampan.store.durable import read_json
 from sampan.store.layout import Layout
 from sampan.store.variant import Variant
+from sampan.weights.folder import weights_digest
 
 STORED = ("scan", "index", "preprocess", "extract")
 FUSED = ("scan", "index", "extract")

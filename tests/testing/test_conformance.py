@@ -149,7 +149,7 @@ def test_settings_against_the_contract_fail(plugin, test):
 
 
 def test_a_module_that_imports_an_array_library_is_found_out():
-    assert "numpy" in array_libraries_loaded_by("sampan.modalities.raster")
+    assert "numpy" in array_libraries_loaded_by("sampan.modalities.codecs.raster")
     assert array_libraries_loaded_by("sampan.modalities.image") == []
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sampan.encoders.feeds import Feed, feed_of
-from sampan.encoders.inputs import DECIDES, Prepare, blank, kind_of, wanted_settings
-from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
+from sampan.encoders.pretrained.binding import Feed, feed_of
+from sampan.encoders.pretrained.inputs import DECIDES, Prepare, blank, kind_of, wanted_settings
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Encode, Modality
+from sampan.weights.folder import check_digest, refuse_other, refuse_unsafe
 
 if TYPE_CHECKING:
     import numpy as np

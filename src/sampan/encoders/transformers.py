@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sampan.encoders.compiling import compile_module, compiling, of_any_size
-from sampan.encoders.inputs import (
+from sampan.encoders.pretrained.architecture import shape_faults, skeleton
+from sampan.encoders.pretrained.backbone import (
+    OUTPUTS,
+    Tower,
+    no_output,
+    reads_encoder_alone,
+    tower_of,
+)
+from sampan.encoders.pretrained.compiling import compile_module, compiling, of_any_size
+from sampan.encoders.pretrained.inputs import (
     DECIDES,
     Inputs,
     Prepare,
@@ -20,14 +28,12 @@ from sampan.encoders.inputs import (
     modality_faults,
     wanted_settings,
 )
-from sampan.encoders.precision import round_weights
-from sampan.encoders.sentence import refuse_other_output
-from sampan.encoders.skeletons import shape_faults, skeleton
-from sampan.encoders.streams import Fetched, Lane, lane_to
-from sampan.encoders.towers import OUTPUTS, Tower, no_output, reads_encoder_alone, tower_of
-from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
+from sampan.encoders.pretrained.precision import round_weights
+from sampan.encoders.pretrained.sentence import refuse_other_output
+from sampan.encoders.pretrained.transfer import Fetched, Lane, lane_to
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Encode, Modality
+from sampan.weights.folder import check_digest, refuse_other, refuse_unsafe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt, Le
 
-from sampan.modalities.limits import check_size
-from sampan.modalities.window import SIDEWAYS, Window, upright, window
+from sampan.modalities.codecs.limits import check_size
+from sampan.modalities.codecs.window import SIDEWAYS, Window, upright, window
 from sampan.plugins import ArraySpec, Decoded
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Image:
 
     def decode(self, data: bytes, out: "NDArray[np.uint8]") -> Decoded:
         """Fill `out` (y, x, channel); `InvalidSample` if it is no image, damaged, or too large."""
-        from sampan.modalities import depth, jpeg, raster
+        from sampan.modalities.codecs import depth, jpeg, raster
 
         check_size(data, self.max_bytes)
         size = jpeg.plain_size(data)
@@ -137,8 +137,8 @@ class Image:
         """
         Decoded no larger than needed: notes once `out` is filled, None for no verdict.
         """
-        from sampan.modalities import jpeg, resampling
-        from sampan.modalities.scratch import scratch
+        from sampan.modalities.codecs import jpeg, resampling
+        from sampan.modalities.codecs.scratch import scratch
 
         to = self._lying(height, width, turned)
         scaled = jpeg.decode(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from sampan import plugins
-from sampan.encoders.inputs import longest
+from sampan.encoders.pretrained.inputs import longest
 from sampan.plugins import Encode, Encoder, Modality
 from sampan.steps.batches import is_out_of_memory, let_go
 

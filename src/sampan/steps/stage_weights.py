@@ -17,14 +17,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sampan.encoders import weights
-from sampan.encoders.graphs import read_graph
-from sampan.encoders.integrity import tensors_of
-from sampan.encoders.sentence import refuse_other_output
-from sampan.encoders.weights import GRAPHS, PICKLES, Kind
+from sampan.encoders.pretrained.sentence import refuse_other_output
 from sampan.errors import ConfigError
-from sampan.steps.staging import beside, stage, used
+from sampan.steps.progress import show_progress
 from sampan.store.durable import storing
+from sampan.weights import folder as weights
+from sampan.weights.folder import GRAPHS, PICKLES, Kind
+from sampan.weights.graphs import read_graph
+from sampan.weights.integrity import tensors_of
+from sampan.weights.staging import beside, stage, used
 
 log = logging.getLogger("sampan")
 
@@ -65,7 +66,9 @@ def run(args: argparse.Namespace) -> None:
             _refuse_other(files, to, kind)
             log.info("%s: is there already, with the same files", to)
         else:
-            stage(files, to, kind, move=is_ours)
+            total = sum(file.stat().st_size for file in files.values())
+            with show_progress(f"stage {to.name}", total, "bytes") as shown:
+                stage(files, to, kind, move=is_ours, show=shown.add)
     print(entry(to, kind, args.to), end="")
 
 
@@ -109,7 +112,7 @@ def _folder(args: argparse.Namespace, to: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _convert(source: Path, activation: str | None, tokenizer: Path | None, made: Path) -> None:
-    from sampan.encoders import open_clip
+    from sampan.weights import open_clip
 
     folder = tokenizer or source.parent
     found = [name for name in TOKENIZER if (folder / name).is_file()]
@@ -160,9 +163,9 @@ def _look_at(folder: Path, files: Mapping[str, Path], kind: Kind) -> None:
     Refuse, before a long copy, what no encoder could load: a cut file, an unknown model, parts that
     do not fit each other.
     """
-    from sampan.encoders.inputs import fit_faults
-    from sampan.encoders.skeletons import shape_faults, skeleton
-    from sampan.encoders.towers import kinds_of, reads_encoder_alone
+    from sampan.encoders.pretrained.architecture import shape_faults, skeleton
+    from sampan.encoders.pretrained.backbone import kinds_of, reads_encoder_alone
+    from sampan.encoders.pretrained.inputs import fit_faults
 
     for file in files.values():
         if file.suffix == weights.WEIGHTS:
@@ -244,8 +247,8 @@ def _output(folder: Path, kind: Kind) -> str:
         if any(name.endswith("_embeds") for name in outputs):
             return "projection"
         return "mean" if "last_hidden_state" in outputs else "pooled"
-    from sampan.encoders.skeletons import skeleton
-    from sampan.encoders.towers import kinds_of
+    from sampan.encoders.pretrained.architecture import skeleton
+    from sampan.encoders.pretrained.backbone import kinds_of
 
     model = skeleton(folder)
     shared = any(hasattr(model, f"get_{modality}_features") for modality in kinds_of(model))

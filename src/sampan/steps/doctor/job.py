@@ -23,10 +23,10 @@ from typing import Any
 
 import sampan
 from sampan.compute import Grant
-from sampan.encoders.weights import weights_digest
 from sampan.errors import ConfigError
 from sampan.steps.cluster import Cluster, SlurmRefused
 from sampan.steps.doctor.storage import file_system, try_storage
+from sampan.weights.folder import weights_digest
 
 PACKAGES = ("sampan", "torch", "zarr", "numpy", "pyarrow", "dask", "distributed", "snakemake")
 TRY_GPUS = ["-m", "sampan.steps.doctor.gpus"]
