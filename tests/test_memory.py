@@ -23,6 +23,7 @@ def fused() -> Plan:
 
 class _Encoder:
     workers = "processes"
+    devices = ("cpu",)
 
     def memory_bytes(self) -> int:
         return 100 * 2**20
@@ -61,7 +62,7 @@ def test_a_job_that_may_be_given_a_gpu_needs_memory_for_the_largest_batch_there(
 
     def needs(batch):
         encoder = _Encoder()
-        encoder.workers, encoder.batch = "one", batch
+        encoder.workers, encoder.devices, encoder.batch = "one", ("cpu", "cuda"), batch
         return encoder_mb(encoder, 1, fused=image)
 
     assert image.array().shape == (32, 32, 3)

@@ -15,6 +15,7 @@ from sampan.config.load import read
 from sampan.encoders.ngrams import Ngrams
 from sampan.errors import ConfigError
 from sampan.plan import PLAN_FILES, Plan, plan_file
+from sampan.plugins import registry
 from sampan.testing.plugins import ARRAY_LIBRARIES
 
 
@@ -111,7 +112,7 @@ def test_a_setting_that_says_its_default_renames_nothing(changes):
     assert changed(changes) == set()
 
 
-def test_a_new_option_at_its_default_renames_nothing(monkeypatch):
+def test_a_new_option_at_its_default_renames_nothing(monkeypatch, forget_plugins):
     before = names(small())
     newer = dataclasses.make_dataclass(
         "Ngrams",
@@ -122,18 +123,23 @@ def test_a_new_option_at_its_default_renames_nothing(monkeypatch):
         namespace={"__module__": Ngrams.__module__},
     )
     monkeypatch.setattr("sampan.encoders.ngrams.Ngrams", newer)
-    _forget_plugins(monkeypatch)
+    forget_plugins()
 
     assert names(small()) == before
     changed_option = small({"encoders.ngrams.new_option": 8})
     assert names(changed_option)["features/caption.ngrams"] != before["features/caption.ngrams"]
 
 
-def _forget_plugins(monkeypatch):
-    from sampan import plugins
+@pytest.fixture
+def forget_plugins():
+    """Lets a test have another class found in a plug-in's place."""
 
-    for name in ("plugin_class", "_adapter"):
-        monkeypatch.setattr(plugins, name, getattr(plugins, name).__wrapped__)
+    def forget():
+        for cached in (registry.plugin_class, registry.settings_adapter):
+            cached.cache_clear()
+
+    yield forget
+    forget()
 
 
 def test_a_scan_has_a_file_for_each_of_few_partitions_and_never_more_than_256():
@@ -291,6 +297,7 @@ class {name}:
     __pydantic_config__: ClassVar[dict[str, Any]] = {{"extra": "forbid"}}
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     batch: int = 8
 """
 

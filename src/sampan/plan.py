@@ -151,14 +151,14 @@ class Plan:
         ]
 
     def encoders(self, *, gpu: bool) -> list[str]:
-        """Names of the encoders that a GPU makes fast, or of all others."""
+        """Names of the encoders that may be granted a GPU, or of all others."""
         return [
             name
             for name, entry in self.config.encoders.items()
             if gpu
             == (
                 entry.device != "cpu"
-                and plugins.plugin_class("encoders", entry.kind).workers == "one"
+                and "cuda" in plugins.plugin_class("encoders", entry.kind).devices
             )
         ]
 
@@ -434,7 +434,7 @@ def unlike(model: str, lengths: Mapping[str, int | None]) -> list[str]:
 
 def _fused(entry: ModalityEntry, encoder_kind: str) -> Any:
     """A modality as it is planned where an encoder may decide some of its settings."""
-    settings = {**plugins.decided(encoder_kind, entry.kind), **entry.settings}
+    settings = {**plugins.largest_decoding(encoder_kind, entry.kind), **entry.settings}
     return plugins.make("modalities", settings, entry.kind)
 
 
@@ -442,7 +442,7 @@ def _fused_identity(entry: ModalityEntry, encoder_kind: str) -> dict[str, Any]:
     """How a row becomes an encoder's input, but for what the encoder's digest stands for."""
     plugin = _fused(entry, encoder_kind)
     identity = plugins.identity("modalities", entry.kind, plugin)
-    decided = plugins.decided(encoder_kind, entry.kind)
+    decided = plugins.largest_decoding(encoder_kind, entry.kind)
     kept = {name: value for name, value in identity["settings"].items() if name not in decided}
     return {
         "revision": plugins.REVISIONS["preprocess"],

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from sampan.encoders.pretrained.inputs import longest
-from sampan.encoders.pretrained.transfer import Streams
+from sampan.encoders.pretrained.transfer import StreamTransfer
 from sampan.encoders.transformers import Transformers
 from sampan.errors import ConfigError, PluginError
 from sampan.modalities.audio import Audio
@@ -228,7 +228,7 @@ def test_batches_that_overlap_on_a_gpu_give_the_embeddings_of_the_cpu(
         data += random.integers(0, 20, data.shape).astype(data.dtype)
     plain = made.load(modality, "cpu")
     expected = [plain(*batch) for batch in batches]
-    monkeypatch.setattr("sampan.encoders.transformers.lane_to", lambda _: Streams("cpu"))
+    monkeypatch.setattr("sampan.encoders.transformers.transfer_to", lambda _: StreamTransfer("cpu"))
     encode = made.load(modality, "cpu")
 
     begun = [encode.begin(*batch) for batch in batches]

@@ -221,6 +221,7 @@ class Histograms:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     batch: int = 64
     """Rows in a batch at most."""
 

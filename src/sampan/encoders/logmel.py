@@ -7,7 +7,7 @@ from annotated_types import Interval
 
 from sampan.encoders.rows import used, waves
 from sampan.errors import ConfigError
-from sampan.plugins import Encode, Modality
+from sampan.plugins import Device, Encode, Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,7 @@ class Logmel:
     }
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
     workers: ClassVar[Literal["processes", "one"]] = "processes"
+    devices: ClassVar[tuple[Device, ...]] = ("cpu",)
 
     bands: Annotated[int, Interval(gt=0, le=4_096)] = 40
     """Mel bands."""

@@ -24,10 +24,10 @@ from sampan.plugins import ArraySpec, Decoded, Modality, Shortened
 from sampan.sources.cells import CellReader
 from sampan.sources.files import Content, DeniedFile, MissingFile, SampleFiles, missing_folders
 from sampan.steps.ahead import Ahead
-from sampan.steps.batches import is_out_of_memory
 from sampan.steps.flags import stage_of
 from sampan.steps.index import cell_line
 from sampan.steps.limits import ThreadLimit
+from sampan.steps.out_of_memory import is_out_of_memory
 from sampan.steps.shards import ShardTask
 from sampan.steps.timings import Timings
 from sampan.store.identity import content_hash, digest_lines

@@ -6,9 +6,8 @@ same rows give the same bytes whatever was fast or slow.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from sampan import memory
 from sampan.errors import PluginError
-from sampan.plugins import Encode, Encoder
-from sampan.steps.batches import Batch, fitting
+from sampan.plugins import Encode, PadsRows, PendingEmbeddings, ReadyEmbeddings
+from sampan.steps.backoff import BegunRows
 from sampan.steps.decoding import Block
-from sampan.steps.flags import stage_of
 from sampan.steps.limits import ThreadLimit
+from sampan.steps.loaded_encoder import LoadedEncoder
 from sampan.steps.shards import ShardTask
 from sampan.steps.timings import Timings
 
@@ -34,52 +33,35 @@ ALIKE = 0.9
 """A batch ends before rows that cost less than this share of its longest."""
 PARTS_OF_A_BATCH = 8
 """A batch that is smaller than one in so many parts of a full one takes shorter rows too."""
-ELEMENTS_OF_A_ROW = 8
-"""That a row costs beside its length: its first and last token, its part of every call."""
-
-Embeddings = Callable[[], NDArray[np.float32]]
-"""(row, embedding), once they are asked for."""
 
 
 class Encoding:
     """
     Blocks of one shard → embeddings, in row order; `invalid` are those that have none.
 
-    `advice` is what to change where one row does not fit in memory. On a GPU an encoder that can
-    `begin` has one batch under way while the next is begun.
+    On a GPU an encoder that queues batches has one under way while the next is begun.
     """
 
     def __init__(
-        self,
-        task: ShardTask,
-        encoder: Encoder,
-        encode: Encode,
-        batch: int,
-        shape: tuple[int, ...],
-        timings: Timings,
-        advice: str = "",
+        self, task: ShardTask, loaded: LoadedEncoder, shape: tuple[int, ...], timings: Timings
     ) -> None:
-        self._task, self._encode, self._batch = task, encode, batch
+        self._task, self._loaded = task, loaded
         self._shape, self._timings = shape, timings
-        self._begin = getattr(encode, "begin", None) if task.device == "cuda" else None
-        self._prepare = getattr(encode, "prepare", None)
-        self._limit = ThreadLimit("processes" if encoder.workers == "processes" else "threads")
-        variant = stage_of(task.spec["stage"]).variant
-        self._what = f"extract {variant}"
-        self._advice = advice
+        self._limit = ThreadLimit("processes" if loaded.workers == "processes" else "threads")
         self.invalid: dict[int, str] = {}
 
     def of(self, blocks: Iterable[Block]) -> Iterator[NDArray[np.float16]]:
         """(row, embedding) of each block, in their order; NaN where there is none."""
-        under_way: deque[_Part] = deque()
-        made: deque[_Made] = deque()
+        under_way: deque[_BegunBatch] = deque()
+        made: deque[_EncodedBlock] = deque()
+        ahead = 0 if self._loaded.queue is None else 1
         for block in blocks:
             out = np.full((len(block.rows), *self._shape), np.nan, DTYPE)
-            made.append(_Made(self._prepared(block), out))
-            for rows in batches(made[-1].block, self._batch, by_length=pads(self._encode)):
-                for part in fitting(rows, self._what):
+            made.append(_EncodedBlock(self._prepared(block), out))
+            for rows in cut_batches(made[-1].block, self._loaded.batch, self._loaded.padding):
+                for part in self._loaded.memory.cut(rows):
                     under_way.append(self._begun(made[-1], part))
-                    while len(under_way) > (0 if self._begin is None else 1):
+                    while len(under_way) > ahead:
                         self._end(under_way.popleft())
             del block
             while made and not made[0].waits_for:
@@ -91,11 +73,11 @@ class Encoding:
 
     def _prepared(self, block: Block) -> Block:
         """The block in the encoder's own elements; rows that are not valid stay untouched."""
-        if self._prepare is None or not block.valid.any():
+        if self._loaded.preparation is None or not block.valid.any():
             return block
         rows = np.flatnonzero(block.valid)
         with self._timings.at("encode"), self._limit:
-            some, used = self._prepare(*_taken(block, rows))
+            some, used = self._loaded.preparation.prepare(*_taken(block, rows))
         if len(rows) == len(block.rows):
             return replace(block, data=some, length=used)
         data = np.zeros((len(block.rows), *some.shape[1:]), some.dtype)
@@ -103,25 +85,26 @@ class Encoding:
         data[rows], length[rows] = some, used
         return replace(block, data=data, length=length)
 
-    def _begun(self, made: "_Made", rows: NDArray[np.intp]) -> "_Part":
+    def _begun(self, made: "_EncodedBlock", rows: NDArray[np.intp]) -> "_BegunBatch":
         made.waits_for += 1
-        begin = partial(begun, self._encode, self._begin, made.block)
         start = perf_counter()
         with self._limit, np.errstate(over="ignore"):
-            batch = Batch(begin, rows, self._what, self._task.device, self._advice)
-        return _Part(made, rows, batch, perf_counter() - start)
+            begun = self._loaded.memory.begin(
+                lambda some: begin(self._loaded, made.block, some), rows
+            )
+        return _BegunBatch(made, rows, begun, perf_counter() - start)
 
-    def _end(self, part: "_Part") -> None:
+    def _end(self, part: "_BegunBatch") -> None:
         out, rows, start = part.made.out, part.rows, perf_counter()
         with self._limit, np.errstate(over="ignore"):
-            found = part.batch.end()
+            found = part.begun.end()
             if found.shape != (len(rows), *self._shape):
                 raise PluginError(
                     f"encoders {self._task.spec['encoder']['kind']!r}: gave embeddings "
                     f"{found.shape} for {len(rows)} rows of {self._shape[0]} dimensions"
                 )
             out[rows] = found
-        took = part.batch.seconds
+        took = part.begun.seconds
         here = part.seconds + perf_counter() - start
         self._timings.add("encode", here if took is None else took)
         first = self._task.first + part.made.block.rows.start
@@ -136,57 +119,55 @@ class Encoding:
 
 
 @dataclass
-class _Made:
-    """A block and what its rows become; it waits for so many parts that are under way."""
+class _EncodedBlock:
+    """A block and what its rows become; it waits for so many batches that are under way."""
 
     block: Block
     out: NDArray[np.float16]
     waits_for: int = 0
 
 
-class _Part(NamedTuple):
+class _BegunBatch(NamedTuple):
     """Rows of a block that were begun, in so many seconds of this thread."""
 
-    made: _Made
+    made: _EncodedBlock
     rows: NDArray[np.intp]
-    batch: Batch
+    begun: BegunRows
     seconds: float
 
 
-def pads(encode: Encode) -> bool:
-    return bool(getattr(encode, "pads", False))
-
-
-def rows_at_once(encoder: Encoder, encode: Encode, batch: int, row_bytes: int) -> int:
+def rows_at_once(loaded: LoadedEncoder, row_bytes: int) -> int:
     """
     Rows of a block: a batch, fewer where one thread would hold too much of long rows, or as many as
     it takes to find rows of like length.
     """
-    if not pads(encode):
-        return memory.rows_of_block(encoder.workers, batch, row_bytes)
-    most = memory.AHEAD_BYTES[encoder.workers] // 4 // max(1, row_bytes)
+    batch = loaded.batch
+    if loaded.padding is None:
+        return memory.rows_of_block(loaded.workers, batch, row_bytes)
+    most = memory.AHEAD_BYTES[loaded.workers] // 4 // max(1, row_bytes)
     return max(batch, min(BATCHES_IN_A_BLOCK * batch, most))
 
 
-def batches(block: Block, batch: int, *, by_length: bool) -> list[NDArray[np.intp]]:
+def cut_batches(block: Block, batch: int, padding: PadsRows | None) -> list[NDArray[np.intp]]:
     """
     Places of valid rows within the block, cut into batches.
 
-    `by_length`: the longest first, and as many rows as cost no more than `batch` rows of full
-    length; fewer where the next ones are shorter, so that little is padded.
+    With `padding` the longest come first, and as many rows as cost no more than `batch` rows of
+    full length; fewer where the next ones are shorter, so that little is padded.
     """
     usable = np.flatnonzero(block.valid)
-    if by_length and block.length is not None:
-        return _by_length(usable, block.length, batch, block.data.shape[-1])
+    if padding is not None and block.length is not None:
+        return _by_length(usable, block, batch, padding.row_overhead)
     return [usable[start : start + batch] for start in range(0, len(usable), batch)]
 
 
 def _by_length(
-    usable: NDArray[np.intp], length: NDArray[np.int32], batch: int, longest: int
+    usable: NDArray[np.intp], block: Block, batch: int, overhead: int
 ) -> list[NDArray[np.intp]]:
-    ordered = usable[np.argsort(-length[usable], kind="stable")]
-    cost = length[ordered] + ELEMENTS_OF_A_ROW
-    budget = batch * (longest + ELEMENTS_OF_A_ROW)
+    assert block.length is not None
+    ordered = usable[np.argsort(-block.length[usable], kind="stable")]
+    cost = block.length[ordered] + overhead
+    budget = batch * (block.data.shape[-1] + overhead)
     parts, start = [], 0
     while start < len(ordered):
         fits = int(budget // cost[start])
@@ -198,19 +179,16 @@ def _by_length(
     return parts
 
 
-def encoded(encode: Encode, block: Block, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+def encode_rows(encode: Encode, block: Block, rows: NDArray[np.intp]) -> NDArray[np.float32]:
     """(row) places within the block → (row, embedding)."""
     return encode(*_taken(block, rows))
 
 
-def begun(
-    encode: Encode, begin: Callable[..., Embeddings] | None, block: Block, rows: NDArray[np.intp]
-) -> Embeddings:
+def begin(loaded: LoadedEncoder, block: Block, rows: NDArray[np.intp]) -> PendingEmbeddings:
     """The same, queued where the encoder can; done where it cannot."""
-    if begin is not None:
-        return begin(*_taken(block, rows))
-    found = encoded(encode, block, rows)
-    return lambda: found
+    if loaded.queue is not None:
+        return loaded.queue.begin(*_taken(block, rows))
+    return ReadyEmbeddings(encode_rows(loaded.encode, block, rows))
 
 
 def _taken(block: Block, rows: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.int32] | None]:

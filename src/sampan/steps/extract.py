@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sampan import memory, plan, plugins
 from sampan.compute import Grant, Workers
 from sampan.errors import InvalidSample, StorageError
-from sampan.plugins import ArraySpec, Encode, Encoder, Modality
+from sampan.plugins import ArraySpec, Encode, Modality
 from sampan.steps.behind import Behind
 from sampan.steps.decoding import (
     DIGEST,
@@ -28,10 +28,15 @@ from sampan.steps.decoding import (
     quarantined,
     shard_key,
 )
-from sampan.steps.encoding import DTYPE, Encoding, encoded, rows_at_once
+from sampan.steps.encoding import DTYPE, Encoding, encode_rows, rows_at_once
 from sampan.steps.flags import add_flags, grant_of, stage_of, variant_of
 from sampan.steps.limits import cpu_seconds_at_most
-from sampan.steps.loaded import batch_of, encoder_of, forget_loaded, loaded
+from sampan.steps.loaded_encoder import (
+    LoadedEncoder,
+    forget_encoders,
+    load_encoder,
+    make_encoder,
+)
 from sampan.steps.shards import Made, ShardTask, check_invalid, make_shards, settle
 from sampan.steps.stored_rows import Stored
 from sampan.steps.timings import WAIT, Timings
@@ -90,10 +95,9 @@ def extract(
         todo = partition.adopt(keys)
         if todo:
             _check_memory(spec, variant, grant)
-            workers: Workers = encoder_of(spec).workers
-            device = grant.device(spec["device"]) if workers == "one" else "cpu"
-            if device == "cuda":
-                workers = "gpus"
+            encoder = make_encoder(spec)
+            device = grant.device(spec["device"]) if "cuda" in encoder.devices else "cpu"
+            workers: Workers = "gpus" if device == "cuda" else encoder.workers
             decoded = _as_decoded(spec)
             tasks = [
                 ShardTask(
@@ -148,8 +152,8 @@ def _as_decoded(spec: dict[str, Any]) -> dict[str, Any]:
     if not is_fused(spec):
         return spec
     where = f"datasets.{stage_of(spec['stage']).dataset}.modalities.{modality_of(spec)}"
-    encoder = encoder_of(spec)
-    return spec | {"modality": plugins.wanted(encoder, spec["modality"], where)}
+    encoder = make_encoder(spec)
+    return spec | {"modality": plugins.decide_decoding(encoder, spec["modality"], where)}
 
 
 def _nothing(
@@ -181,8 +185,8 @@ def _layout(spec: dict[str, Any], variant: Variant, grant: Grant) -> Layout:
         dimensions = _dimensions(variant.layout, name)
     else:
         _check_memory(spec, variant, grant)
-        dimensions = loaded(_as_decoded(spec), "cpu").dimensions
-        forget_loaded()  # the workers load their own
+        dimensions = load_encoder(_as_decoded(spec), "cpu").encode.dimensions
+        forget_encoders()  # the workers load their own
     return layouts.pin(variant.layout, choose_layout(spec, dimensions))
 
 
@@ -213,7 +217,7 @@ def _check_memory(spec: dict[str, Any], variant: Variant, grant: Grant) -> None:
         "modalities", _as_decoded(spec)["modality"], modality_of(spec)
     )
     needed = memory.encoder_mb(
-        encoder_of(spec),
+        make_encoder(spec),
         grant.threads,
         grant.gpus,
         **{"fused" if is_fused(spec) else "stored": modality},
@@ -268,30 +272,20 @@ def extract_shard(task: ShardTask) -> Made:
     """Encode, write, publish one shard; returns its record, which the caller appends."""
     variant = variant_of(Path(task.results), task.spec["stage"])
     layout = Layout.read(variant.layout)
-    encode = loaded(task.spec, task.device)
-    encoder = encoder_of(task.spec)
-    batch = batch_of(task.spec, task.device)
+    loaded = load_encoder(task.spec, task.device)
     timings = Timings()
     threads = {"read": 1, "encode": 1, "write": 1, WAIT: 1}
     if is_fused(task.spec):
-        decoders = _decoders(task, encoder)
-        threads |= {"read": decoders, "decode": decoders}
+        threads |= {"read": task.threads, "decode": task.threads}
     with timings.on(threads):
-        return Made(_make(task, variant, layout, encoder, encode, batch, timings), timings)
-
-
-def _decoders(task: ShardTask, encoder: Encoder) -> int:
-    """Threads that decode beside the one that encodes."""
-    return 1 if encoder.workers == "processes" else task.threads
+        return Made(_make(task, variant, layout, loaded, timings), timings)
 
 
 def _make(
     task: ShardTask,
     variant: Variant,
     layout: Layout,
-    encoder: Encoder,
-    encode: Encode,
-    batch: int,
+    loaded: LoadedEncoder,
     timings: Timings,
 ) -> Record:
     import contextlib
@@ -301,13 +295,13 @@ def _make(
     name = layout.main
     fused = is_fused(task.spec)
     shard = Decoding(task, timings, "processes") if fused else None
-    ahead_bytes = memory.AHEAD_BYTES[encoder.workers]
+    ahead_bytes = memory.AHEAD_BYTES[loaded.workers]
     if shard is not None:
-        size = rows_at_once(encoder, encode, batch, shard.row_bytes)
-        blocks = shard.ahead(size, threads=_decoders(task, encoder), most_bytes=ahead_bytes)
+        size = rows_at_once(loaded, shard.row_bytes)
+        blocks = shard.ahead(size, threads=task.threads, most_bytes=ahead_bytes)
     else:
         stored = Stored(task, timings)
-        size = rows_at_once(encoder, encode, batch, stored.row_bytes)
+        size = rows_at_once(loaded, stored.row_bytes)
         blocks = stored.ahead(size, ahead_bytes)
     outbox = Path(task.outbox)
     temporaries = {array: temporary_shard(outbox, array, task.shard) for array in layout.arrays
@@ -332,8 +326,7 @@ def _make(
                 yield block
 
         shape = layout.arrays[name].spec.shape
-        advice = memory.advice_on(plugin_of(plan.canonical(task.spec["modality"])))
-        encoding = Encoding(task, encoder, encode, batch, shape, timings, advice)
+        encoding = Encoding(task, loaded, shape, timings)
         stack.callback(encoding.close)
         with Behind(write, ahead_bytes) as behind, blocks:
             for rows in encoding.of(ready()):
@@ -382,7 +375,7 @@ def probe(task: ShardTask) -> Iterator[int]:
     """
     import numpy as np
 
-    encode = loaded(task.spec, task.device)
+    encode = load_encoder(task.spec, task.device).encode
     poison = task.poison_dict()
     if is_fused(task.spec):
         yield from _probe_source(task, encode)
@@ -394,7 +387,7 @@ def probe(task: ShardTask) -> Iterator[int]:
         if block.valid[0] and row not in poison:
             yield row
             with cpu_seconds_at_most("processes"):
-                encoded(encode, block, np.array([0]))
+                encode_rows(encode, block, np.array([0]))
 
 
 def _probe_source(task: ShardTask, encode: Encode) -> Iterator[int]:

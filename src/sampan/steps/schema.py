@@ -41,7 +41,7 @@ def schema() -> dict[str, Any]:
 
 def decided(kind: str) -> set[str]:
     """Settings of a kind of modality that one of the encoders can decide."""
-    found = [plugins.decided(encoder, kind) for encoder in plugins.kinds("encoders")]
+    found = [plugins.largest_decoding(encoder, kind) for encoder in plugins.kinds("encoders")]
     return {name for names in found for name in names}
 
 

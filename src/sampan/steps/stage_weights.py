@@ -163,14 +163,14 @@ def _look_at(folder: Path, files: Mapping[str, Path], kind: Kind) -> None:
     Refuse, before a long copy, what no encoder could load: a cut file, an unknown model, parts that
     do not fit each other.
     """
-    from sampan.encoders.pretrained.architecture import shape_faults, skeleton
+    from sampan.encoders.pretrained.architecture import build_architecture, shape_faults
     from sampan.encoders.pretrained.backbone import kinds_of, reads_encoder_alone
     from sampan.encoders.pretrained.inputs import fit_faults
 
     for file in files.values():
         if file.suffix == weights.WEIGHTS:
             tensors_of(file)
-    model = skeleton(folder)
+    model = build_architecture(folder)
     faults = shape_faults(folder, model) if kind == "transformers" else []
     kinds = kinds_of(model)
     for each in kinds:
@@ -247,9 +247,9 @@ def _output(folder: Path, kind: Kind) -> str:
         if any(name.endswith("_embeds") for name in outputs):
             return "projection"
         return "mean" if "last_hidden_state" in outputs else "pooled"
-    from sampan.encoders.pretrained.architecture import skeleton
+    from sampan.encoders.pretrained.architecture import build_architecture
     from sampan.encoders.pretrained.backbone import kinds_of
 
-    model = skeleton(folder)
+    model = build_architecture(folder)
     shared = any(hasattr(model, f"get_{modality}_features") for modality in kinds_of(model))
     return "projection" if shared else "mean"

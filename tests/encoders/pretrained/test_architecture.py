@@ -6,7 +6,7 @@ import time
 import pytest
 from encoders.stored import texts
 
-from sampan.encoders.pretrained.architecture import skeleton
+from sampan.encoders.pretrained.architecture import build_architecture
 from sampan.encoders.transformers import Transformers
 from sampan.errors import ConfigError
 
@@ -68,5 +68,5 @@ def test_a_config_that_is_none_is_an_error_with_its_name(text, fault, folder):
     describe(folder, text)
 
     with pytest.raises(ConfigError, match=fault) as raised:
-        skeleton(folder)
+        build_architecture(folder)
     assert str(folder) in str(raised.value)

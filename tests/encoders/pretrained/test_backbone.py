@@ -7,8 +7,8 @@ from encoders.stored import pictures, text_rows, texts
 from safetensors.torch import load_file, save_file
 from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-from sampan.encoders.pretrained.architecture import skeleton
-from sampan.encoders.pretrained.backbone import kinds_of, tower_of
+from sampan.encoders.pretrained.architecture import build_architecture
+from sampan.encoders.pretrained.backbone import kinds_of, load_backbone
 from sampan.encoders.transformers import Transformers
 from sampan.errors import ConfigError
 from sampan.weights.folder import weights_digest
@@ -26,18 +26,18 @@ from sampan.weights.folder import weights_digest
     ],
 )
 def test_a_skeleton_knows_its_kinds_and_holds_no_weights(name, kinds, request):
-    model = skeleton(request.getfixturevalue(name))
+    model = build_architecture(request.getfixturevalue(name))
 
     assert kinds_of(model) == kinds
     assert not any(values.numel() > 64 for values in model.parameters() if not values.is_meta)
 
 
 def test_only_the_tower_of_the_modality_is_kept(clip):
-    tower = tower_of(clip, "image", "cpu", "projection")
+    backbone = load_backbone(clip, "image", "cpu", "projection")
 
-    model = tower.project.__self__
+    model = backbone.project.__self__
     assert model.text_model is None
-    assert model.vision_model is tower.module
+    assert model.vision_model is backbone.module
 
 
 def test_weights_that_the_folder_lacks_are_refused_where_the_output_needs_them(bert, tmp_path):
@@ -48,8 +48,8 @@ def test_weights_that_the_folder_lacks_are_refused_where_the_output_needs_them(b
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
 
     with pytest.raises(ConfigError, match="lack 2 parameters that output: pooled needs: pooler"):
-        tower_of(folder, "text", "cpu", "pooled")
-    assert tower_of(folder, "text", "cpu", "mean").places.class_token
+        load_backbone(folder, "text", "cpu", "pooled")
+    assert load_backbone(folder, "text", "cpu", "mean").places.class_token
 
 
 def test_weights_saved_in_half_precision_are_loaded_in_single(bert, tmp_path):
@@ -58,9 +58,9 @@ def test_weights_saved_in_half_precision_are_loaded_in_single(bert, tmp_path):
     halves = {n: v.half() for n, v in load_file(folder / "model.safetensors").items()}
     save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
 
-    tower = tower_of(folder, "text", "cpu", "mean")
+    backbone = load_backbone(folder, "text", "cpu", "mean")
 
-    assert {parameter.dtype for parameter in tower.module.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in backbone.module.parameters()} == {torch.float32}
 
 
 def test_the_mean_leaves_out_class_and_register_tokens(tmp_path):
@@ -73,12 +73,12 @@ def test_the_mean_leaves_out_class_and_register_tokens(tmp_path):
         num_register_tokens=3,
     )
     Dinov2WithRegistersModel(config).save_pretrained(tmp_path)
-    tower = tower_of(tmp_path, "image", "cpu", "mean")
+    backbone = load_backbone(tmp_path, "image", "cpu", "mean")
     inputs = {"pixel_values": torch.randn(2, 3, 28, 28)}
 
     with torch.inference_mode():
-        found = tower.read("mean", inputs, None)
-        patches = tower.module(**inputs).last_hidden_state[:, -4:]
+        found = backbone.read("mean", inputs, None)
+        patches = backbone.module(**inputs).last_hidden_state[:, -4:]
 
     torch.testing.assert_close(found, patches.mean(1))
 

@@ -5,8 +5,14 @@ from encoders.stored import pictures
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from sampan.encoders.pretrained.pixels import Pixels, Size, image_faults, image_processor, size_of
-from sampan.encoders.pretrained.transfer import Host
+from sampan.encoders.pretrained.pixels import (
+    PictureSize,
+    Pixels,
+    image_faults,
+    image_processor,
+    size_of,
+)
+from sampan.encoders.pretrained.transfer import HostTransfer
 
 
 @pytest.mark.parametrize(("name", "side"), [("clip", 224), ("siglip", 224), ("dinov2", 256)])
@@ -15,7 +21,7 @@ def test_pictures_at_the_processors_size_become_what_the_processor_makes(name, s
     images = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
     own = processor(list(images), return_tensors="pt")["pixel_values"]
 
-    found = Pixels(processor=processor, lane=Host())(images)["pixel_values"]
+    found = Pixels(processor=processor, transfer=HostTransfer())(images)["pixel_values"]
 
     np.testing.assert_allclose(found, own, atol=1e-6)
 
@@ -23,12 +29,12 @@ def test_pictures_at_the_processors_size_become_what_the_processor_makes(name, s
 def test_bytes_alone_go_to_the_device_and_only_the_crop_and_constants_once(dinov2):
     sent = []
 
-    class Lane(Host):
+    class Transfer(HostTransfer):
         def send(self, values):
             sent.append((str(values.dtype).removeprefix("torch."), tuple(values.shape)))
             return super().send(values)
 
-    make = Pixels(processor=image_processor(dinov2), lane=Lane())
+    make = Pixels(processor=image_processor(dinov2), transfer=Transfer())
 
     for rows in (3, 2):
         made = make(np.zeros((rows, 256, 256, 3), np.uint8))["pixel_values"]
@@ -44,7 +50,7 @@ def test_larger_pictures_are_resized_by_the_processor(clip):
     images = np.random.default_rng(0).integers(0, 256, (2, 300, 300, 3), np.uint8)
     own = processor(list(images), return_tensors="pt")["pixel_values"]
 
-    found = Pixels(processor=processor, lane=Host())(images)["pixel_values"]
+    found = Pixels(processor=processor, transfer=HostTransfer())(images)["pixel_values"]
 
     assert np.array_equal(found, own)
 
@@ -55,7 +61,7 @@ def test_a_processor_that_crops_while_resizing_takes_the_size_before_the_crop(ed
     size = size_of(processor)
     image = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
 
-    found = Pixels(processor=processor, lane=Host())(image[None])["pixel_values"]
+    found = Pixels(processor=processor, transfer=HostTransfer())(image[None])["pixel_values"]
 
     off = (size.height - edge) // 2
     middle = image[off : off + edge, off : off + edge]
@@ -64,7 +70,9 @@ def test_a_processor_that_crops_while_resizing_takes_the_size_before_the_crop(ed
     )
     own = plain([middle], return_tensors="pt")["pixel_values"]
     np.testing.assert_allclose(found, own, atol=1e-6)
-    assert size == (Size(256, 256, "crop") if edge == 224 else Size(384, 384, "stretch"))
+    assert size == (
+        PictureSize(256, 256, "crop") if edge == 224 else PictureSize(384, 384, "stretch")
+    )
 
 
 def test_a_processor_that_sizes_each_picture_by_its_shape_is_not_supported():

@@ -24,7 +24,7 @@ def test_the_least_samples_are_those_that_give_one_frame(wav2vec2):
 
 def test_a_sound_shorter_than_one_frame_is_filled_up_with_silence(masked_wav2vec2):
     model = AutoModel.from_pretrained(masked_wav2vec2)
-    make = Sounds(extractor=feature_extractor(masked_wav2vec2), tower=model)
+    make = Sounds(extractor=feature_extractor(masked_wav2vec2), module=model)
     waves = np.ones((2, 4000), np.float32)
 
     ((inputs, mask),) = make(waves, np.array([3, 4000], np.int32))
@@ -36,7 +36,7 @@ def test_a_sound_shorter_than_one_frame_is_filled_up_with_silence(masked_wav2vec
 def test_claps_own_sounds_never_depend_on_chance(fused_clap):
     """With feature fusion the library calls a random sound of a batch longer than it is."""
     model = AutoModel.from_pretrained(fused_clap)
-    make = Sounds(extractor=feature_extractor(fused_clap), tower=model.audio_model)
+    make = Sounds(extractor=feature_extractor(fused_clap), module=model.audio_model)
     waves = np.random.default_rng(0).normal(size=(4, 48000)).astype(np.float32)
 
     flags = [inputs["is_longer"] for _ in range(4) for inputs, _ in make(waves, None)]

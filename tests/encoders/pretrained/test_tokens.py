@@ -35,14 +35,14 @@ def test_the_model_gets_only_the_inputs_that_its_tokenizer_names(siglip):
 
 
 def test_most_tokens_is_the_least_that_tokenizer_and_model_allow(bert, clap):
-    tokenizer, tower = tokenizer_of(bert), AutoModel.from_pretrained(bert)
-    assert most_tokens(bert, tokenizer, tower) == 32
+    tokenizer, backbone = tokenizer_of(bert), AutoModel.from_pretrained(bert)
+    assert most_tokens(bert, tokenizer, backbone) == 32
 
     tokenizer.model_max_length = int(1e30)
-    assert most_tokens(bert, tokenizer, tower) == 40
+    assert most_tokens(bert, tokenizer, backbone) == 40
 
-    tower = AutoModel.from_pretrained(clap).text_model
-    assert most_tokens(clap, tokenizer, tower) == 30  # 32 positions, the first 2 are padding's
+    backbone = AutoModel.from_pretrained(clap).text_model
+    assert most_tokens(clap, tokenizer, backbone) == 30  # 32 positions, the first 2 are padding's
 
 
 def test_a_limit_of_sentence_transformers_holds(bert, tmp_path):

@@ -38,7 +38,7 @@ PAIRS = {
 """Encoders joined with a decoder, which `AutoModel` does not know."""
 
 
-def skeleton(path: Path) -> Any:
+def build_architecture(path: Path) -> Any:
     """`ConfigError` where the folder describes no model, or one that the weights cannot fill."""
     _refuse_counts(path / "config.json")
     with offline(path, "config.json"):

@@ -100,7 +100,7 @@ def no_output(path: Path, name: str, output: str, kind: str, there: Iterable[str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tower:
+class Backbone:
     module: Any
     """What encodes the modality."""
     project: Callable[..., Any] | None
@@ -135,7 +135,7 @@ class Tower:
         return self.places.read(output, result.last_hidden_state, mask)
 
 
-def head_of(path: Path, device: str) -> SentenceHead | None:
+def load_head(path: Path, device: str) -> SentenceHead | None:
     """What follows a text model by the folder's modules.json, with its weights on `device`."""
     sentence = sentence_of(path)
     if sentence is None:
@@ -153,7 +153,7 @@ def _rows(result: Any, name: str) -> "torch.Tensor | None":
     return found.float().flatten(1) if isinstance(found, torch.Tensor) else None
 
 
-def tower_of(path: Path, kind: str, device: str, output: str) -> Tower:
+def load_backbone(path: Path, kind: str, device: str, output: str) -> Backbone:
     """
     The folder's tower for `kind`, with float32 weights on `device`; the others are let go.
 
@@ -185,11 +185,11 @@ def tower_of(path: Path, kind: str, device: str, output: str) -> Tower:
     whole.to(device)
     if device == "cuda" and kind == "image":
         whole.to(memory_format=torch.channels_last)
-    return Tower(
+    return Backbone(
         module=module,
         project=project,
         places=places_of(path, module, kind),
-        head=head_of(path, device) if kind == "text" else None,
+        head=load_head(path, device) if kind == "text" else None,
     )
 
 

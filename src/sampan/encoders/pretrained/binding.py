@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.encoders.pretrained.architecture import skeleton
+from sampan.encoders.pretrained.architecture import build_architecture
 from sampan.encoders.pretrained.backbone import (
     INPUTS,
     Places,
-    head_of,
+    load_head,
     no_output,
     part_of,
     places_of,
 )
-from sampan.encoders.pretrained.inputs import Inputs, blank, inputs_of, kind_of, modality_faults
+from sampan.encoders.pretrained.inputs import Inputs, blank, kind_of, make_inputs, modality_faults
 from sampan.encoders.pretrained.pooling import SentenceHead
 from sampan.encoders.pretrained.sentence import refuse_other_output
-from sampan.encoders.pretrained.transfer import Host
+from sampan.encoders.pretrained.transfer import HostTransfer
 from sampan.errors import ConfigError
 from sampan.plugins import Modality
 from sampan.weights.folder import GRAPHS
@@ -26,7 +26,7 @@ HIDDEN = ("last_hidden_state", "token_embeddings")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Feed:
+class GraphBinding:
     """What a graph is fed with, and what is taken from it."""
 
     file: Path
@@ -40,9 +40,9 @@ class Feed:
     """Whether the folder's processor tells padding apart and the graph does not ask."""
 
 
-def feed_of(path: Path, modality: Modality, output: str) -> Feed:
+def bind_graph(path: Path, modality: Modality, output: str) -> GraphBinding:
     """`ConfigError` with all reasons why a folder's model cannot serve a modality."""
-    model = skeleton(path)
+    model = build_architecture(path)
     if faults := modality_faults(path, modality, model):
         raise ConfigError(faults)
     kind, name = kind_of(modality), model.config.model_type
@@ -50,19 +50,19 @@ def feed_of(path: Path, modality: Modality, output: str) -> Feed:
     file, graph = _graph_of(path, kind)
     module = part_of(model, kind)
     places = places_of(path, module, kind)
-    head = head_of(path, "cpu") if output == "sentence" else None
+    head = load_head(path, "cpu") if output == "sentence" else None
     there = _outputs(graph, kind, places)
     if head is not None and "mean" in there:
         there["sentence"] = there["mean"]
     if output not in there:
         raise no_output(path, name, output, kind, there)
     text = graph.inputs.get("input_ids")
-    inputs = inputs_of(path, kind, module, Host(), num_tokens=_fixed(text, 1))
+    inputs = make_inputs(path, kind, module, HostTransfer(), num_tokens=_fixed(text, 1))
     made, _ = next(inputs(*blank(modality)))
     shapes = {name: tuple(values.shape) for name, values in made.items()}
     if faults := [f"{file}: {fault}" for fault in _input_faults(graph, shapes)]:
         raise ConfigError(faults)
-    return Feed(
+    return GraphBinding(
         file=file,
         wanted=graph.inputs,
         inputs=inputs,

@@ -1,23 +1,23 @@
 """Stored rows → what a model takes, by the model's own processor, extractor or tokenizer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from sampan.encoders.pretrained.architecture import skeleton
+from sampan.encoders.pretrained.architecture import build_architecture
 from sampan.encoders.pretrained.backbone import kinds_of, part_of
 from sampan.encoders.pretrained.pixels import (
     Pixels,
     image_faults,
     image_processor,
+    picture_settings,
     size_faults,
-    wanted_picture,
 )
 from sampan.encoders.pretrained.sentence import sentence_of
 from sampan.encoders.pretrained.sounds import Sounds, feature_extractor, least_samples, sound_faults
 from sampan.encoders.pretrained.tokens import Tokens, most_tokens, tokenizer_of, vocabulary_faults
-from sampan.encoders.pretrained.transfer import Lane
+from sampan.encoders.pretrained.transfer import Transfer
 from sampan.encoders.rows import texts
 from sampan.errors import ConfigError
 from sampan.plugins import Modality
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-DECIDES: dict[str, dict[str, Any]] = {
+LARGEST_DECODING: dict[str, dict[str, Any]] = {
     "image": {"height": 1024, "width": 1024, "fit": "crop", "channels": 3},
     "audio": {"rate_hz": 48_000},
 }
 """What a folder's processor decides of a modality that is not stored; sizes at their largest."""
-Prepare = Callable[
-    ["NDArray[Any]", "NDArray[np.int32] | None"], "tuple[NDArray[Any], NDArray[np.int32]]"
-]
+ROW_OVERHEAD = 8
+"""Elements that a padded row costs beside its length: its ends, its part of every call."""
 KINDS = {("y", "x", "channel"): "image", ("byte",): "text", ("time",): "audio"}
 
 
@@ -73,15 +72,15 @@ def fit_faults(path: Path, model: Any, kind: str) -> list[str]:
     return vocabulary_faults(path, tokenizer, part, name)
 
 
-def wanted_settings(path: Path, kind: str) -> dict[str, Any]:
+def decoding_settings(path: Path, kind: str) -> dict[str, Any]:
     """How a modality has to be decoded for a folder's model; reads no weights."""
     if kind == "audio":
         return {"rate_hz": int(feature_extractor(path).sampling_rate)}
-    model = skeleton(path)
+    model = build_architecture(path)
     if kind not in kinds_of(model):
         raise ConfigError(f"{path}: {model.config.model_type} takes no {kind}")
     channels = getattr(part_of(model, kind).config, "num_channels", 3)
-    return wanted_picture(image_processor(path), model.config.model_type, channels)
+    return picture_settings(image_processor(path), model.config.model_type, channels)
 
 
 def blank(modality: Modality) -> "tuple[NDArray[Any], NDArray[np.int32] | None]":
@@ -106,73 +105,102 @@ def longest(modality: Modality, rows: int) -> "tuple[NDArray[Any], NDArray[np.in
     return data, np.full(rows, spec.shape[0], np.int32) if kind in ("text", "audio") else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
+class Inputs(Protocol):
     """
     Rows and lengths as stored → batches of what the model takes, and which of its tokens or frames
-    are none of the padding (None where it has no padding); on the device that `lane` leads to.
+    are none of the padding (None where it has no padding); on the device that encodes.
     """
-
-    made_by: Pixels | Tokens | Sounds
-    lane: Lane
 
     @property
     def pads(self) -> bool:
         """Whether a batch is as long as its longest row."""
-        return not isinstance(self.made_by, Pixels) and self.made_by.pads
+        ...
+
+    def __call__(
+        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
+    ) -> "Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]": ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureInputs:
+    made_by: Pixels
+    pads: ClassVar[bool] = False
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
     ) -> "Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]":
-        if isinstance(self.made_by, Pixels):
-            yield self.made_by(data), None
-        elif isinstance(self.made_by, Tokens):
-            if data.ndim == 2 or length is None:
-                data, length = self._tokens(data, length)
-            yield self._sent(*self.made_by.padded(data, length))
-        else:
-            for made, mask in self.made_by(data, length):
-                yield self._sent(made, mask)
+        yield self.made_by(data), None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundInputs:
+    made_by: Sounds
+    transfer: Transfer
 
     @property
-    def prepare(self) -> "Prepare | None":
-        """Texts → their tokens, and how many; None for what a call takes only as it is stored."""
-        return self._tokens if isinstance(self.made_by, Tokens) else None
+    def pads(self) -> bool:
+        return self.made_by.pads
 
-    def _tokens(
+    def __call__(
+        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
+    ) -> "Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]":
+        for made, mask in self.made_by(data, length):
+            yield _sent(self.transfer, made, mask)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextInputs:
+    """Of texts as they are stored, or of what `prepare` made of them."""
+
+    made_by: Tokens
+    transfer: Transfer
+
+    @property
+    def pads(self) -> bool:
+        return self.made_by.pads
+
+    def prepare(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
     ) -> "tuple[NDArray[Any], NDArray[np.int32]]":
-        assert isinstance(self.made_by, Tokens)
+        """Texts → their tokens, and how many."""
         return self.made_by.split(texts(data, length))
 
-    def _sent(
-        self, made: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
-    ) -> "tuple[dict[str, torch.Tensor], torch.Tensor | None]":
-        sent = {name: self.lane.send(values) for name, values in made.items()}
-        return sent, None if mask is None else self.lane.send(mask)
+    def __call__(
+        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
+    ) -> "Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]":
+        if data.ndim == 2 or length is None:
+            data, length = self.prepare(data, length)
+        yield _sent(self.transfer, *self.made_by.padded(data, length))
 
 
-def inputs_of(
-    path: Path, kind: str, module: Any, lane: Lane, *, num_tokens: int | None = None
+def _sent(
+    transfer: Transfer, made: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
+) -> "tuple[dict[str, torch.Tensor], torch.Tensor | None]":
+    sent = {name: transfer.send(values) for name, values in made.items()}
+    return sent, None if mask is None else transfer.send(mask)
+
+
+def make_inputs(
+    path: Path, kind: str, module: Any, transfer: Transfer, *, num_tokens: int | None = None
 ) -> Inputs:
     """
-    What feeds `module`, the part of the folder's model that encodes `kind`.
+    The input of `module`, the part of the folder's model that encodes `kind`.
 
     `num_tokens` is the length of every text where the model takes no other.
     """
     if kind == "image":
-        return Inputs(made_by=Pixels(processor=image_processor(path), lane=lane), lane=lane)
+        return PictureInputs(made_by=Pixels(processor=image_processor(path), transfer=transfer))
     if kind == "audio":
         extractor = feature_extractor(path)
-        return Inputs(made_by=Sounds(extractor=extractor, tower=module), lane=lane)
+        return SoundInputs(made_by=Sounds(extractor=extractor, module=module), transfer=transfer)
     tokenizer, sentence = tokenizer_of(path), sentence_of(path)
     most = most_tokens(path, tokenizer, module)
-    return Inputs(
+    return TextInputs(
         made_by=Tokens(
             tokenizer=tokenizer,
             most=most if num_tokens is None else min(most or num_tokens, num_tokens),
             pad_to_most=num_tokens is not None or module.config.model_type.startswith("siglip"),
             prompt=sentence.prompt if sentence else "",
         ),
-        lane=lane,
+        transfer=transfer,
     )

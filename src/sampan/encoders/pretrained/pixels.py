@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sampan.encoders.pretrained.transfer import Lane
+from sampan.encoders.pretrained.transfer import Transfer
 from sampan.errors import ConfigError
 from sampan.plugins import Modality
 from sampan.weights.folder import offline
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Size(NamedTuple):
+class PictureSize(NamedTuple):
     """What a processor resizes every picture to, before it crops."""
 
     height: int
@@ -35,26 +35,28 @@ def image_processor(path: Path) -> Any:
         )
 
 
-def size_of(processor: Any) -> Size | None:
+def size_of(processor: Any) -> PictureSize | None:
     """None where the size depends on the picture's shape, so that no stored size can serve."""
     size: Any = getattr(processor, "size", None)
     crop: Any = getattr(processor, "crop_size", None)
     crops = bool(getattr(processor, "do_center_crop", False))
     edge = getattr(size, "shortest_edge", None)
     if not getattr(processor, "do_resize", False):
-        return Size(crop.height, crop.width, "crop") if crops and crop.height else None
+        return PictureSize(crop.height, crop.width, "crop") if crops and crop.height else None
     if edge and (share := getattr(processor, "crop_pct", None)):
         # ConvNeXt's processor crops to `edge` while it resizes, and stretches from 384 px on.
         whole = int(edge / share)
-        return Size(edge, edge, "stretch") if edge >= 384 else Size(whole, whole, "crop")
+        return (
+            PictureSize(edge, edge, "stretch") if edge >= 384 else PictureSize(whole, whole, "crop")
+        )
     if edge and crops and not getattr(size, "longest_edge", None):
-        return Size(edge, edge, "crop")
+        return PictureSize(edge, edge, "crop")
     if getattr(size, "height", None) and getattr(size, "width", None):
-        return Size(size.height, size.width, "stretch")
+        return PictureSize(size.height, size.width, "stretch")
     return None
 
 
-def wanted_picture(processor: Any, name: str, channels: int) -> dict[str, Any]:
+def picture_settings(processor: Any, name: str, channels: int) -> dict[str, Any]:
     """How pictures have to be decoded for the encoder `name`, before its processor crops them."""
     size = size_of(processor)
     if size is None:
@@ -138,7 +140,7 @@ class Pixels:
     """
 
     processor: Any
-    lane: Lane
+    transfer: Transfer
 
     def __call__(self, data: "NDArray[np.uint8]") -> "dict[str, torch.Tensor]":
         size = size_of(self.processor)
@@ -146,7 +148,7 @@ class Pixels:
         if at_size and self._plain:
             return {"pixel_values": self._on_device(data)}
         made = self.processor(list(data), input_data_format="channels_last", return_tensors="pt")
-        return {name: self.lane.send(values) for name, values in made.items()}
+        return {name: self.transfer.send(values) for name, values in made.items()}
 
     def _on_device(self, data: "NDArray[np.uint8]") -> "torch.Tensor":
         """What the processor does to pictures of its own size, for the whole batch at once."""
@@ -159,7 +161,7 @@ class Pixels:
             data = data[:, top : top + crop.height, left : left + crop.width]
         rows, height, width, channels = data.shape
         # by whole lines of a picture: by pixels, of three numbers each, it takes five times as long
-        lines = self.lane.send(data).view(rows * height, width * channels).to(torch.float32)
+        lines = self.transfer.send(data).view(rows * height, width * channels).to(torch.float32)
         scale, shift = self._line(width, channels)
         torch.addcmul(shift, lines, scale, out=lines)
         return lines.view(rows, height, width, channels).permute(0, 3, 1, 2)
@@ -168,7 +170,8 @@ class Pixels:
         """What to multiply a line of a picture with, and what to add; kept on the device."""
         if width not in self._lines:
             self._lines[width] = tuple(
-                self.lane.send(values.repeat(width)) for values in _affine(self.processor, channels)
+                self.transfer.send(values.repeat(width))
+                for values in _affine(self.processor, channels)
             )
         scale, shift = self._lines[width]
         return scale, shift

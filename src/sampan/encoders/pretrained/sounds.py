@@ -77,7 +77,7 @@ class Sounds:
     """
 
     extractor: Any
-    tower: Any
+    module: Any
 
     @property
     def pads(self) -> bool:
@@ -100,7 +100,7 @@ class Sounds:
                 yield self._waveforms(some)
         elif isinstance(self.extractor, WhisperFeatureExtractor):
             made = self._extract(sounds, return_attention_mask=True)
-            stride = made["input_features"].shape[-1] // self.tower.config.max_source_positions
+            stride = made["input_features"].shape[-1] // self.module.config.max_source_positions
             yield {"input_features": made["input_features"]}, made["attention_mask"][:, ::stride]
         else:
             made = self._extract(sounds)
@@ -113,7 +113,7 @@ class Sounds:
     ) -> "NDArray[np.int64]":
         import numpy as np
 
-        return np.maximum(used(data, length), least_samples(self.tower.config))
+        return np.maximum(used(data, length), least_samples(self.module.config))
 
     def _waveforms(
         self, sounds: "list[NDArray[np.float32]]"
@@ -122,7 +122,7 @@ class Sounds:
 
         made = self._extract(sounds, padding=True)
         samples = torch.tensor([len(sound) for sound in sounds])
-        frames = self.tower._get_feat_extract_output_lengths(samples)
+        frames = self.module._get_feat_extract_output_lengths(samples)
         mask = torch.arange(int(frames.max())) < frames[:, None]
         return made, mask
 

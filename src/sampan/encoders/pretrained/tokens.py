@@ -54,9 +54,9 @@ def prompt_tokens(tokenizer: Any, prompt: str) -> int:
     return len(numbers) - (numbers[-1] in tokenizer.all_special_ids)
 
 
-def vocabulary_faults(path: Path, tokenizer: Any, tower: Any, name: str) -> list[str]:
+def vocabulary_faults(path: Path, tokenizer: Any, module: Any, name: str) -> list[str]:
     """Why the model `name` cannot take every token: an embedding that is not there."""
-    table = getattr(tower, "get_input_embeddings", lambda: None)()
+    table = getattr(module, "get_input_embeddings", lambda: None)()
     rows = getattr(table, "num_embeddings", None)
     if rows is None:
         return []
@@ -78,20 +78,20 @@ def _special(tokenizer: Any) -> dict[str, int]:
     return dict(zip(words, numbers, strict=True))
 
 
-def most_tokens(path: Path, tokenizer: Any, tower: Any) -> int | None:
+def most_tokens(path: Path, tokenizer: Any, module: Any) -> int | None:
     """
     Tokens that tokenizer, model and sentence-transformers' setting all allow; None without a limit.
 
     With modules.json its setting stands in place of the tokenizer's, as the library has it.
 
-    `tower` is the text model: positions of RoBERTa and its kind start after the padding index.
+    `module` is the text model: positions of RoBERTa and its kind start after the padding index.
     """
     limits = [tokenizer.model_max_length]
     if not isinstance(limits[0], int | float) or not limits[0] >= 1:
         raise ConfigError(f"{path}: model_max_length: {limits[0]!r} is no number of tokens")
-    positions = getattr(tower.config, "max_position_embeddings", None)
+    positions = getattr(module.config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:  # XLNet says -1
-        table = getattr(getattr(tower, "embeddings", None), "position_embeddings", None)
+        table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
         padding = getattr(table, "padding_idx", None)
         limits.append(positions if padding is None else positions - padding - 1)
     sentence = sentence_of(path)

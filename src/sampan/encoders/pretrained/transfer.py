@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sampan.plugins import PendingEmbeddings, ReadyEmbeddings
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -20,41 +22,23 @@ BUFFERS = 2
 """Of pinned memory: one is filled while the other is copied."""
 
 
-class Fetched(Protocol):
-    """Embeddings on their way to the host; called once, it waits for them."""
-
-    seconds: float | None
-    """That the device worked at them, known once they are there; None where nobody measured."""
-
-    def __call__(self) -> "NDArray[np.float32]": ...
-
-
-class Lane(Protocol):
+class Transfer(Protocol):
     """The way to a device and back."""
 
     def send(self, values: "NDArray[Any] | torch.Tensor") -> "torch.Tensor":
         """An array of the host as a tensor of the device; it may be changed afterwards."""
         ...
 
-    def fetch(self, work: "Callable[[], torch.Tensor]") -> Fetched:
+    def fetch(self, work: "Callable[[], torch.Tensor]") -> PendingEmbeddings:
         """Have `work` done with what was sent, and its float32 result brought back."""
         ...
 
 
-def lane_to(device: str) -> Lane:
-    return Streams(device) if device == "cuda" else Host()
+def transfer_to(device: str) -> Transfer:
+    return StreamTransfer(device) if device == "cuda" else HostTransfer()
 
 
-@dataclass
-class _Here:
-    found: "NDArray[np.float32]"
-    seconds: float | None = None
-
-    def __call__(self) -> "NDArray[np.float32]":
-        return self.found
-
-
-class Host:
+class HostTransfer:
     """The host itself: its arrays are copied once, since those of a store cannot be written to."""
 
     def send(self, values: "NDArray[Any] | torch.Tensor") -> "torch.Tensor":
@@ -65,8 +49,8 @@ class Host:
             return values
         return torch.from_numpy(np.array(values, order="C"))
 
-    def fetch(self, work: "Callable[[], torch.Tensor]") -> Fetched:
-        return _Here(work().numpy())
+    def fetch(self, work: "Callable[[], torch.Tensor]") -> PendingEmbeddings:
+        return ReadyEmbeddings(work().numpy())
 
 
 def _event(**settings: bool) -> Any:
@@ -97,7 +81,7 @@ class _Pinned:
         return held
 
 
-class Streams:
+class StreamTransfer:
     """
     A GPU: copies to it on one stream, work and copies from it on the current one.
 
@@ -127,7 +111,7 @@ class Streams:
         sent.record_stream(work)
         return sent
 
-    def fetch(self, work: "Callable[[], torch.Tensor]") -> Fetched:
+    def fetch(self, work: "Callable[[], torch.Tensor]") -> PendingEmbeddings:
         import torch
 
         begun = _event(enable_timing=True)
@@ -138,11 +122,11 @@ class Streams:
         found = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
         found.copy_(made, non_blocking=True)
         ended.record()
-        return _Coming(found, begun, ended)
+        return _ComingEmbeddings(found, begun, ended)
 
 
 @dataclass
-class _Coming:
+class _ComingEmbeddings:
     """On its way into pinned memory of its own, which torch keeps for the next ones."""
 
     found: "torch.Tensor"
