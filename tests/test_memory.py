@@ -43,6 +43,16 @@ def test_an_encoder_that_is_one_process_needs_the_same_memory_with_any_threads()
     assert encoder_mb(encoder, 8) == encoder_mb(encoder, 1)
 
 
+def test_on_gpus_there_is_a_process_for_each_however_it_shares_threads():
+    encoder = _Encoder()
+    encoder.devices = ("cpu", "cuda")
+
+    for encoder.workers in ("processes", "one"):
+        assert encoder_mb(encoder, 8, gpus=2) == MASTER_MB + 2 * (WORKER_MB + 100)
+    encoder.workers, encoder.devices = "processes", ("cpu",)
+    assert encoder_mb(encoder, 8, gpus=2) == encoder_mb(encoder, 8)
+
+
 def test_a_job_that_decodes_too_needs_memory_for_each_of_its_decoders():
     plan, stored = fused(), Plan.parse(small())
     image = plan.modality("d", "image")

@@ -409,6 +409,17 @@ def test_how_a_source_is_decoded_names_the_features_that_are_made_on_the_way(cha
     assert (before != after) == renames
 
 
+@pytest.mark.parametrize(("device", "on_gpus"), [("auto", True), ("cuda", True), ("cpu", False)])
+def test_an_encoder_may_be_granted_a_gpu_that_it_can_use_unless_the_config_says_cpu(
+    device, on_gpus
+):
+    plan = Plan.parse(small({"encoders.clip": CLIP | {"device": device}}))
+
+    assert ("clip" in plan.encoders(gpu=True)) == on_gpus
+    assert ("clip" in plan.encoders(gpu=False)) != on_gpus
+    assert "hog" in plan.encoders(gpu=False)
+
+
 def test_what_an_encoder_decides_by_itself_is_in_its_digest_alone():
     def plan(**image: Any) -> Plan:
         changes = FUSED | {"encoders.clip": CLIP, "datasets.d.features.image": ["clip"]}

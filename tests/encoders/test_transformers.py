@@ -33,6 +33,7 @@ from sampan.errors import ConfigError, PluginError
 from sampan.modalities.audio import Audio
 from sampan.modalities.image import Image
 from sampan.modalities.text import Text
+from sampan.plugins import PadsRows, PreparesRows, QueuesBatches
 from sampan.weights.folder import weights_digest
 
 
@@ -236,6 +237,26 @@ def test_batches_that_overlap_on_a_gpu_give_the_embeddings_of_the_cpu(
     for coming, own in zip(begun, expected, strict=True):
         np.testing.assert_allclose(coming(), own, atol=1e-5)
         assert coming.seconds == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "modality", "pads", "prepares"),
+    [
+        ("clip", "projection", stored.pictures(224, 224), False, False),
+        ("clip", "projection", stored.texts(32), True, True),
+        ("siglip", "pooled", stored.texts(32), False, True),
+        ("wav2vec2", "mean", stored.sounds(16000, 0.5), False, False),
+        ("masked_wav2vec2", "mean", stored.sounds(16000, 0.5), True, False),
+    ],
+)
+def test_a_loaded_encoder_pads_and_prepares_as_its_own_processor_does(
+    name, output, modality, pads, prepares, request
+):
+    encode = encoder(request.getfixturevalue(name), output).load(modality, "cpu")
+
+    assert isinstance(encode, PadsRows) == pads
+    assert isinstance(encode, PreparesRows) == prepares
+    assert isinstance(encode, QueuesBatches)
 
 
 def test_rows_do_not_depend_on_their_neighbours_or_their_order(bert):

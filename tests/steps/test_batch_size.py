@@ -75,7 +75,8 @@ def test_what_was_found_on_a_gpu_is_said_in_one_line(monkeypatch, caplog):
     monkeypatch.setattr(batch_size, "_rate", lambda *arguments: machine(300)(arguments[-1]))
     encoder, modality = SimpleNamespace(batch="auto"), stored.pictures(224, 224)
 
-    rows = find_batch_rows(encoder, None, modality, "cuda", "extract image.clip@0")
+    with caplog.at_level("INFO", "sampan"):
+        rows = find_batch_rows(encoder, None, modality, "cuda", "extract image.clip@0")
 
     assert rows == 256
     assert caplog.messages == ["extract image.clip@0: batches of 256 rows, of 1,024 at most"]

@@ -131,8 +131,7 @@ class Transformers:
         if faults:
             raise ConfigError(faults)
         if reads_encoder_alone(model):
-            # a warning, since a worker's log shows nothing else
-            log.warning("%s: %s: its encoder alone is read", self.path, model.config.model_type)
+            log.info("%s: %s: its encoder alone is read", self.path, model.config.model_type)
         backbone = load_backbone(self.path, kind, device, self.output)
         if self.dtype == "bfloat16":
             round_weights(backbone.whole)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Gt, Le
 
 from sampan.modalities.codecs.limits import check_size
-from sampan.modalities.codecs.window import SIDEWAYS, Window, upright, window
+from sampan.modalities.codecs.placement import SIDEWAYS, Placement, place, upright
 from sampan.plugins import ArraySpec, Decoded
 
 if TYPE_CHECKING:
@@ -125,10 +125,10 @@ class Image:
             out[...] = upright(raster.resized(flat, lying), turned)
         return Decoded(notes=(*notes, *more))
 
-    def _lying(self, height: int, width: int, turned: int) -> Window:
+    def _lying(self, height: int, width: int, turned: int) -> Placement:
         """What to keep of a picture that lies in its file with this Exif orientation."""
         sides = (width, height) if turned in SIDEWAYS else (height, width)
-        kept = window(*sides, to_height=self.height, to_width=self.width, fit=self.fit)
+        kept = place(*sides, to_height=self.height, to_width=self.width, fit=self.fit)
         return kept.lying(turned)
 
     def _from_jpeg(

@@ -31,8 +31,7 @@ def find_batch_rows(
     if encoder.batch != "auto" or device != "cuda":
         return most
     rows = largest(partial(_rate, encode, modality, device), most)
-    # a warning, since a worker's log shows nothing else
-    log.warning("%s: batches of %s rows, of %s at most", what, f"{rows:,}", f"{most:,}")
+    log.info("%s: batches of %s rows, of %s at most", what, f"{rows:,}", f"{most:,}")
     return rows
 
 

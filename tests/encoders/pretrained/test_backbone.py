@@ -132,6 +132,7 @@ def letters(folder):
 def test_of_an_encoder_decoder_the_encoder_is_read_as_the_library_runs_it(name, tmp_path, caplog):
     import transformers
 
+    caplog.set_level("INFO", "sampan")
     tokenizer, num_words = letters(tmp_path)
     config, sizes = ENCODER_DECODERS[name]
     model = getattr(transformers, name)(

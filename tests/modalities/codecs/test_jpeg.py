@@ -9,7 +9,7 @@ from PIL import ImageOps
 
 from sampan.errors import InvalidSample
 from sampan.modalities.codecs.jpeg import JUNK
-from sampan.modalities.codecs.window import window
+from sampan.modalities.codecs.placement import place
 from sampan.modalities.image import Image
 from sampan.testing.modalities import decoded
 
@@ -35,7 +35,7 @@ def by_pillow(source, plugin):
     with PIL.Image.open(io.BytesIO(source)) as opened:
         whole = ImageOps.exif_transpose(opened).convert("L" if plugin.channels == 1 else "RGB")
     sides = {"to_height": plugin.height, "to_width": plugin.width, "fit": plugin.fit}
-    to = window(whole.height, whole.width, **sides)
+    to = place(whole.height, whole.width, **sides)
     resized = whole.resize((to.full_width, to.full_height), PIL.Image.Resampling.BICUBIC)
     kept = resized.crop((to.left, to.top, to.left + to.width, to.top + to.height))
     return np.array(kept).reshape(plugin.array().shape)

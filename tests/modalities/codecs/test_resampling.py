@@ -2,8 +2,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from sampan.modalities.codecs.placement import place
 from sampan.modalities.codecs.resampling import SHIFT, resize
-from sampan.modalities.codecs.window import window
 
 
 def smooth(height, width, seed=0):
@@ -47,7 +47,7 @@ def psnr(found, wanted):
 )
 def test_the_window_is_that_of_the_whole_picture_resized(height, width, fit):
     pixels = smooth(height, width)
-    to = window(height, width, to_height=224, to_width=224, fit=fit)
+    to = place(height, width, to_height=224, to_width=224, fit=fit)
 
     assert psnr(resized(pixels, to), by_pillow(pixels, to)) > 50
 
@@ -57,7 +57,7 @@ def test_any_size_becomes_any_size(seed):
     random = np.random.default_rng(seed)
     height, width, to_height, to_width = random.integers(20, 400, 4).tolist()
     pixels = smooth(height, width, seed)
-    to = window(height, width, to_height=to_height, to_width=to_width, fit="crop")
+    to = place(height, width, to_height=to_height, to_width=to_width, fit="crop")
 
     assert psnr(resized(pixels, to), by_pillow(pixels, to)) > 50
 
@@ -65,7 +65,7 @@ def test_any_size_becomes_any_size(seed):
 def test_a_picture_moves_by_no_more_than_a_part_of_a_pixel():
     ramp = np.broadcast_to(np.linspace(0, 255, 500), (375, 500))[..., None]
     pixels = np.repeat(np.rint(ramp), 3, axis=2).astype(np.uint8)
-    to = window(375, 500, to_height=224, to_width=224, fit="crop")
+    to = place(375, 500, to_height=224, to_width=224, fit="crop")
 
     found, wanted = (make(pixels, to).astype(float) for make in (resized, by_pillow))
 
@@ -75,6 +75,6 @@ def test_a_picture_moves_by_no_more_than_a_part_of_a_pixel():
 
 def test_a_picture_of_the_right_size_is_only_cropped():
     pixels = np.random.default_rng(0).integers(0, 256, (224, 300, 3)).astype(np.uint8)
-    to = window(224, 300, to_height=224, to_width=224, fit="crop")
+    to = place(224, 300, to_height=224, to_width=224, fit="crop")
 
     np.testing.assert_array_equal(resized(pixels, to), pixels[:, 38:262])

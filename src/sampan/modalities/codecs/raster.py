@@ -17,7 +17,7 @@ from PIL.ImageFile import ImageFile
 
 from sampan.errors import InvalidSample
 from sampan.formats import described, plain, recognised
-from sampan.modalities.codecs.window import ORIENTATION, Window
+from sampan.modalities.codecs.placement import ORIENTATION, Placement
 
 NAMES = {
     "an AVIF picture": "AVIF",
@@ -232,7 +232,7 @@ def to_pixels(image: PIL.Image.Image) -> NDArray[np.uint8]:
 
 
 def resized(
-    image: PIL.Image.Image, to: Window, extent: tuple[float, float] | None = None
+    image: PIL.Image.Image, to: Placement, extent: tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
     """
     (y, x, channel), antialiased bicubic; only the window is computed, whatever the whole.

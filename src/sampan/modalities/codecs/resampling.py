@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sampan.modalities.codecs.placement import Placement
 from sampan.modalities.codecs.raster import from_pixels, resized
 from sampan.modalities.codecs.scratch import scratch
-from sampan.modalities.codecs.window import Window
 
 MAX_EXCESS = 4
 """A picture that would be resized to more than this many times its window goes another way."""
@@ -23,7 +23,7 @@ _upsample: Any = torch._C._nn._upsample_bicubic2d_aa
 
 def resize(
     pixels: NDArray[np.uint8],
-    to: Window,
+    to: Placement,
     out: NDArray[np.uint8],
     extent: tuple[float, float] | None = None,
 ) -> None:

@@ -16,7 +16,7 @@ Orientations whose rows stand in the file as columns, and from what is then belo
 """
 
 
-class Window(NamedTuple):
+class Placement(NamedTuple):
     """The picture as a whole is resized to (full_height, full_width); the rest is the part kept."""
 
     full_height: int
@@ -26,7 +26,7 @@ class Window(NamedTuple):
     height: int
     width: int
 
-    def lying(self, exif_orientation: int) -> "Window":
+    def lying(self, exif_orientation: int) -> "Placement":
         """The same part of the picture as it lies in the file, before it is stood upright."""
         full_height, full_width, top, left, height, width = self
         if exif_orientation in MIRRORED:
@@ -34,8 +34,8 @@ class Window(NamedTuple):
         if exif_orientation in UPSIDE_DOWN:
             top = full_height - top - height
         if exif_orientation in SIDEWAYS:
-            return Window(full_width, full_height, left, top, width, height)
-        return Window(full_height, full_width, top, left, height, width)
+            return Placement(full_width, full_height, left, top, width, height)
+        return Placement(full_height, full_width, top, left, height, width)
 
 
 def upright(pixels: "NDArray[np.uint8]", exif_orientation: int) -> "NDArray[np.uint8]":
@@ -49,9 +49,9 @@ def upright(pixels: "NDArray[np.uint8]", exif_orientation: int) -> "NDArray[np.u
     return pixels
 
 
-def window(
+def place(
     height: int, width: int, *, to_height: int, to_width: int, fit: Literal["crop", "stretch"]
-) -> Window:
+) -> Placement:
     """
     Where a picture of `height` × `width` comes to lie.
 
@@ -65,4 +65,4 @@ def window(
     elif fit == "crop":
         full_height = max(to_height, to_width * height // width)
     top, left = (full_height - to_height) // 2, (full_width - to_width) // 2
-    return Window(full_height, full_width, top, left, to_height, to_width)
+    return Placement(full_height, full_width, top, left, to_height, to_width)
