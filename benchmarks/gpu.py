@@ -31,7 +31,7 @@ import jobs
 from goals import Found, Report
 from pictures import link, write_pictures
 
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
 
 YARDSTICK = 926
 """Images/s, from raw files to embeddings, for each PFLOP/s of a GPU's dense bf16 peak."""
@@ -98,7 +98,7 @@ BARE = """
 import json, sys, time
 import numpy as np, torch
 from sampan import plugins
-from sampan.steps.batch_size import find_batch_rows
+from sampan.execution.batch_size import find_batch_rows
 spec, device, seconds = json.loads(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 encoder = plugins.make("encoders", spec["encoder"], "encoder")
 settings = plugins.decide_decoding(encoder, spec["modality"], "modality")
@@ -243,7 +243,7 @@ def make_weights(folder: Path, shape: Shape) -> dict[str, Any]:
 
 def bare(plan: Plan, threads: int, device: str, seconds: float) -> dict[str, float]:
     """Rows of a batch, and images/s of the tower alone."""
-    spec = plan.extract_spec("rows", "image.vit")
+    spec = Jobs(plan).extract("rows", "image.vit").to_json()
     done = subprocess.run(
         [sys.executable, "-c", BARE, json.dumps(spec), device, str(seconds)],
         env=os.environ | {"OMP_NUM_THREADS": str(threads)},

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
+from sampan.plan.jobs import Settings
 
 IN_MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
 """Where files lie of benchmarks that are not to measure the disk."""
@@ -45,8 +46,8 @@ class Job(NamedTuple):
         return float(re.findall(r"of ([\d.]+) s on", self.busy)[-1])
 
 
-def command(plan: Plan, verb: str, spec: dict[str, Any], *more: str) -> list[str]:
-    words = [sys.executable, "-m", "sampan.cli", verb, "--spec", json.dumps(spec)]
+def command(plan: Plan, verb: str, job: Settings, *more: str) -> list[str]:
+    words = [sys.executable, "-m", "sampan.cli", verb, "--spec", json.dumps(job.to_json())]
     return [*words, "--results", str(plan.results), *more]
 
 
@@ -59,8 +60,8 @@ def run(words: list[str]) -> Job:
 
 
 def index(plan: Plan, dataset: str) -> None:
-    run(command(plan, "scan", plan.scan_spec(dataset)))
-    run(command(plan, "index", plan.index_spec(dataset), "--part", "0"))
+    run(command(plan, "scan", Jobs(plan).scan(dataset)))
+    run(command(plan, "index", Jobs(plan).index(dataset), "--part", "0"))
 
 
 def stage_command(
@@ -68,10 +69,10 @@ def stage_command(
 ) -> list[str]:
     """The one job of a stage: `preprocess` of a modality, `extract` of features."""
     stages = plan.preprocessed if verb == "preprocess" else plan.features
-    spec = getattr(plan, f"{verb}_spec")(dataset, name)
+    job = getattr(Jobs(plan), verb)(dataset, name)
     receipt = plan.results / stages[dataset, name].folder / "receipts/part-00000.json"
     grant = ["--threads", str(threads), "--memory-mb", str(memory_mb)]
-    return command(plan, verb, spec, "--part", "0", "--receipt", str(receipt), *grant)
+    return command(plan, verb, job, "--part", "0", "--receipt", str(receipt), *grant)
 
 
 def write_table(path: Path, column: str, cells: list[str]) -> None:

@@ -11,8 +11,8 @@ import pipeline
 import pyarrow.parquet as pq
 import pytest
 import zarr
+from execution.test_culprits import site  # noqa: F401 # a fixture
 from steps import running
-from steps.test_isolate import site  # noqa: F401 # a fixture
 
 import sampan
 from sampan.cli import main

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pipeline
 
 from sampan.cli import main
-from sampan.plan import Plan, Stage
+from sampan.plan import Jobs, Plan, Stage
 
 ROWS = 40
 INVALID, LONG = (5, 17, 35), (2, 38)
@@ -93,7 +93,7 @@ def jobs(config: Mapping[str, Any]) -> Iterator[Job]:
 
 
 def _model_jobs(plan: Plan, stage: Stage) -> Iterator[Job]:
-    spec = json.dumps(plan.train_spec(stage.name), ensure_ascii=False)
+    spec = json.dumps(Jobs(plan).train(stage.name).to_json(), ensure_ascii=False)
     grant = ["--threads", "1", "--memory-mb", "4096", "--patience-seconds", "0"]
     common = ["--spec", spec, "--results", str(plan.results), *grant]
     folder = plan.results / stage.folder

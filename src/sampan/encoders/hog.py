@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from sampan.errors import ConfigError
-from sampan.memory import rows_of_block
+from sampan.plan.memory import rows_of_block
 from sampan.plugins import Device, Encode, Modality
 
 if TYPE_CHECKING:

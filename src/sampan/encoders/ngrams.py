@@ -9,7 +9,7 @@ from annotated_types import Interval
 
 from sampan.encoders.rows import texts
 from sampan.errors import ConfigError
-from sampan.memory import rows_of_block
+from sampan.plan.memory import rows_of_block
 from sampan.plugins import Device, Encode, Modality
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from sampan import plugins
 from sampan.config.dataset import DatasetSettings
 from sampan.config.load import read
 from sampan.errors import DataError, InvalidSample, SampanError
-from sampan.plan import Plan
+from sampan.execution.progress import show_progress
+from sampan.plan import Jobs, Plan
 from sampan.plugins import Cells, Encoder, Modality, Source, TypedSource
 from sampan.reporting.wording import count, percent
 from sampan.sources.cells import CellReader
@@ -25,7 +26,6 @@ from sampan.sources.values import cell_of, label_of
 from sampan.steps.comparison import comparison_faults
 from sampan.steps.index import converted
 from sampan.steps.ls import megabytes
-from sampan.steps.progress import show_progress
 from sampan.steps.scan import capacity_fault
 from sampan.steps.source_files import why_empty
 from sampan.steps.survey import Cell, Division, Survey
@@ -105,11 +105,11 @@ class DatasetCheck:
         self.rows = None if None in counts else sum(count or 0 for count in counts)
         """Of all sources; None where they cannot be counted."""
         if self.rows is not None:
-            fault = capacity_fault(plan.scan_spec(name), self.rows)
+            job = Jobs(plan).scan(name)
+            fault = capacity_fault(job, self.rows)
             self.faults += [fault] if fault else []
-            spec = plan.scan_spec(name)
             empty = [number for number, count in enumerate(counts) if not count and self.rows]
-            self.warnings += [why_empty(spec, number) for number in empty]
+            self.warnings += [why_empty(job, number) for number in empty]
             self.faults += self.survey.faults() if self.rows else []
             self.warnings += self.survey.warnings()
             for modality in self.modalities:

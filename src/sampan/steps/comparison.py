@@ -1,8 +1,10 @@
 """Features that are compared as they are must be of one length: found out before any job runs."""
 
 from sampan import plugins
+from sampan.config.names import FeatureName
 from sampan.errors import SampanError
-from sampan.plan import Plan, unlike
+from sampan.plan import Plan
+from sampan.plan.variants import unlike
 from sampan.plugins import Encoder
 from sampan.steps.estimate.dimensions import stated
 
@@ -24,7 +26,7 @@ def _length(plan: Plan, dataset: str, feature: str) -> int | None:
     found = plan.dimensions(dataset, feature)
     if found is not None:
         return found
-    modality, _, encoder = feature.partition(".")
+    modality, encoder = FeatureName.parse(feature)
     settings = plan.config.encoders[encoder].settings
     kind = plan.config.datasets[dataset].modalities[modality].kind
     if said := stated(settings, kind):

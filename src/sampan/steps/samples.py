@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampan.config.load import parse_as
-from sampan.config.root import ModelSettings
-from sampan.config.split import SplitSettings
 from sampan.errors import StorageError
-from sampan.memory import MASTER_MB, WORKER_MB
-from sampan.steps.flags import stage_of, variant_of
+from sampan.plan.jobs import TrainJob
+from sampan.plan.memory import MASTER_MB, WORKER_MB
 from sampan.store.committed import Committed
 from sampan.store.index import Index, IndexFolder
 from sampan.store.open import check_same_rows
 from sampan.store.read import Reader
 from sampan.store.splits import check_split, split_of
+from sampan.store.variant import Variant
 from sampan.training.roles import Roles, assign
 
 ROW_BYTES = 1024
@@ -40,31 +38,27 @@ class StoredFeatures:
 
 class Samples:
     """
-    Everything that a model's spec refers to, opened and checked against the index.
+    Everything that a model's job refers to, opened and checked against the index.
 
     `StorageError` where a stage is not committed or was made from another index.
     """
 
-    def __init__(self, spec: dict[str, Any], results: Path) -> None:
-        self.stage = stage_of(spec["stage"])
+    def __init__(self, job: TrainJob, results: Path) -> None:
+        self.stage = job.stage
         self.folder = results / self.stage.folder
-        self.settings: Any = parse_as(
-            ModelSettings,  # type: ignore[arg-type] # an annotated union, which pydantic takes
-            {**spec["settings"], "dataset": self.stage.dataset},
-        )
-        self.split_settings = parse_as(SplitSettings, spec["split"])
+        self.settings = job.settings
+        self.split_settings = job.split
         self.index = Index(IndexFolder(results / self.stage.dataset / "index"))
-        if self.index.about["columns"] != spec["columns"]:
+        if self.index.about["columns"] != job.columns:
             raise StorageError(
                 f"{self.index.folder.path}: made for the columns {self.index.about['columns']}, "
-                f"this config has {spec['columns']}; run: snakemake index"
+                f"this config has {dict(job.columns)}; run: snakemake index"
             )
         self.stages = {
-            name: Committed(variant_of(results, value)) for name, value in spec["features"].items()
+            name: Committed(Variant.of(results, stage)) for name, stage in job.features.items()
         }
         self.modalities = {
-            name: Committed(variant_of(results, value))
-            for name, value in spec["modalities"].items()
+            name: Committed(Variant.of(results, stage)) for name, stage in job.modalities.items()
         }
         for stage in (*self.stages.values(), *self.modalities.values()):
             check_same_rows(self.index, stage)

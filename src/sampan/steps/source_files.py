@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sampan import plugins
 from sampan.compute import Grant, Outcome, cluster
 from sampan.config.labels import tidy
 from sampan.errors import DataError
-from sampan.plugins import SelectiveSource, Source, TypedSource
+from sampan.plan.jobs import ScanJob
+from sampan.plugins import SelectiveSource, TypedSource
 from sampan.steps.row_hashes import HashWriter
 from sampan.store.durable import patiently
 
@@ -22,7 +22,7 @@ UNTIDY_SHOWN = 3
 class FileTask(NamedTuple):
     """One file of a source, and where its rows' hashes go."""
 
-    spec: dict[str, Any]
+    job: ScanJob
     source: int
     file: Path
     hashes: Path
@@ -46,14 +46,14 @@ class FileScan(NamedTuple):
 
 
 def scan_files(
-    spec: dict[str, Any], temporary: Path, grant: Grant, patience_seconds: float
+    job: ScanJob, temporary: Path, grant: Grant, patience_seconds: float
 ) -> list[FileScan]:
     """
     All files in row order, several at a time where there are; hashes go below `temporary`.
 
     `DataError` with the faults of all sources, or of all files; `StorageError` after patience.
     """
-    tasks = _tasks(spec, temporary, patience_seconds)
+    tasks = _tasks(job, temporary, patience_seconds)
     outcomes = {outcome.task.hashes: outcome for outcome in _outcomes(tasks, grant)}
     found: list[FileScan] = []
     faults: list[str] = []
@@ -69,19 +69,19 @@ def scan_files(
     return found
 
 
-def _tasks(spec: dict[str, Any], temporary: Path, patience_seconds: float) -> list[FileTask]:
+def _tasks(job: ScanJob, temporary: Path, patience_seconds: float) -> list[FileTask]:
     tasks: list[FileTask] = []
     faults: list[str] = []
-    for number, settings in enumerate(spec["sources"]):
-        where = f"datasets.{spec['dataset']}.source.{number}"
-        source: Source = plugins.make("sources", settings, where)
+    for number in range(len(job.sources)):
+        where = f"datasets.{job.dataset}.source.{number}"
+        source = job.source(number)
         try:
             files = patiently(source.files, patience_seconds, where)
         except DataError as fault:
             faults += [f"{where}: {line}" for line in fault.faults]
             continue
         tasks += [
-            FileTask(spec, number, file, temporary / f"{number}-{i}", patience_seconds)
+            FileTask(job, number, file, temporary / f"{number}-{i}", patience_seconds)
             for i, file in enumerate(files)
         ]
     if faults:
@@ -109,15 +109,13 @@ def _read(task: FileTask) -> FileScan:
 
 
 def _read_once(task: FileTask) -> FileScan:
-    spec = task.spec
-    source: Source = plugins.make("sources", spec["sources"][task.source], "source")
-    if isinstance(source, TypedSource) and (
-        faults := source.type_faults(task.file, spec["columns"])
-    ):
-        raise DataError([f"datasets.{spec['dataset']}.{line}" for line in faults])
+    job = task.job
+    source = job.source(task.source)
+    if isinstance(source, TypedSource) and (faults := source.type_faults(task.file, job.columns)):
+        raise DataError([f"datasets.{job.dataset}.{line}" for line in faults])
     found = FileScan(task, source.stamp(task.file), 0, [], [], [], [])
-    columns = () if found.stamp else (*spec["columns"].values(), *spec["modalities"].values())
-    stride = max(1, spec["rows_per_job"] // POSITIONS_PER_PART)
+    columns = () if found.stamp else (*job.columns.values(), *job.modalities.values())
+    stride = max(1, job.rows_per_job // POSITIONS_PER_PART)
     rows = 0
     with HashWriter(task.hashes) as hashes:
         for cells in source.read(task.file, tuple(dict.fromkeys(columns))):
@@ -138,9 +136,9 @@ def _read_once(task: FileTask) -> FileScan:
     return found._replace(rows=rows)
 
 
-def why_empty(spec: dict[str, Any], number: int) -> str:
+def why_empty(job: ScanJob, number: int) -> str:
     """Why a source holds no samples, as far as it can say."""
-    where = f"datasets.{spec['dataset']}.source.{number}"
-    source: Source = plugins.make("sources", spec["sources"][number], where)
+    where = f"datasets.{job.dataset}.source.{number}"
+    source = job.source(number)
     lines = source.why_no_rows() if isinstance(source, SelectiveSource) else []
     return f"{where}: {'; '.join(lines) or 'holds no samples'}"

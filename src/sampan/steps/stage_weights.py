@@ -19,7 +19,7 @@ from typing import Any
 
 from sampan.encoders.pretrained.sentence import refuse_other_output
 from sampan.errors import ConfigError
-from sampan.steps.progress import show_progress
+from sampan.execution.progress import show_progress
 from sampan.store.durable import storing
 from sampan.weights import folder as weights
 from sampan.weights.folder import GRAPHS, PICKLES, Kind

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sampan.errors import InvalidSample, StorageError
+from sampan.execution.progress import Progress, show_progress
 from sampan.plugins import Modality
 from sampan.sources.cells import CellReader
 from sampan.sources.values import cell_of
-from sampan.steps.progress import Progress, show_progress
 from sampan.steps.survey import Cell
 
 AT_A_TIME = 16

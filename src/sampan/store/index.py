@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import StorageError
-from sampan.plan import plan_file
+from sampan.plan.variants import plan_file
 from sampan.store.documents import IndexDataset, PartAbout, PartPlan, PlanFile, Rows
 from sampan.store.durable import read_json, storing
+from sampan.store.identity import content_hash
 from sampan.store.shape import check_of
 
 ROWS_PER_GROUP = 8192
@@ -263,3 +264,14 @@ class Index:
         """(sample): what must not straddle splits, the group or, where there is none, the key."""
         group, key = self.column("group"), self.column("key")
         return np.where(group == None, key, group)  # noqa: E711 # elementwise
+
+
+def cell_line(version: int, cell: str | bytes | None, reason: str | None) -> str:
+    """What a modality's step reads of one row, as text to be digested."""
+    shown = f"#{content_hash(cell).hex()}" if isinstance(cell, bytes) else value_line(cell)
+    return f"{version} {reason or ''}\x1f{shown}"
+
+
+def value_line(value: str | None) -> str:
+    """A label or another column of one row, as text to be digested."""
+    return "" if value is None else f"={value}"

@@ -5,6 +5,7 @@ import pytest
 
 import sampan
 from sampan.compute import Grant
+from sampan.plan.jobs import EncoderSettings
 from sampan.steps.doctor import job as doctor_job
 from sampan.weights.folder import weights_digest
 
@@ -112,7 +113,9 @@ def test_weights_have_the_digest_that_the_encoder_will_see(tmp_path):
         "gone": {"kind": "onnx", "path": str(tmp_path / "no"), "digest": "x"},
     }
 
-    found = dict(doctor_job.weights(encoders))
+    found = dict(
+        doctor_job.weights({name: EncoderSettings(given) for name, given in encoders.items()})
+    )
 
     assert found.keys() == {"here", "graph", "gone"}
     assert found["here"]["digest"] == weights_digest(tmp_path)

@@ -5,7 +5,7 @@ import pytest
 from pipeline import finished_texts, text_of
 
 from sampan.cli import main
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
 from sampan.steps.estimate.input import source_bytes
 
 
@@ -64,8 +64,8 @@ def files_config(folder, sizes):
 
 def run_index(plan):
     results = ["--results", str(plan.results)]
-    assert main(["scan", "--spec", json.dumps(plan.scan_spec("d")), *results]) == 0
-    spec = ["--spec", json.dumps(plan.index_spec("d")), "--part", "0"]
+    assert main(["scan", "--spec", json.dumps(Jobs(plan).scan("d").to_json()), *results]) == 0
+    spec = ["--spec", json.dumps(Jobs(plan).index("d").to_json()), "--part", "0"]
     assert main(["index", *spec, *results]) == 0
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from sampan.execution.decoding import CUT_BY
 from sampan.plugins import ArraySpec
-from sampan.steps.decoding import CUT_BY
 from sampan.steps.report.dataset import cut_in_words, row_in_words
 
 

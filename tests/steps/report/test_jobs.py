@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from steps.report_run import config_of
 
+from sampan.execution.timings import in_words
 from sampan.plan import Plan
 from sampan.steps.report.jobs import jobs_of
-from sampan.steps.timings import in_words
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms"
 

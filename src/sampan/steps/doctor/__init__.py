@@ -21,8 +21,9 @@ from sampan.compute import Grant
 from sampan.config.load import read
 from sampan.errors import ConfigError, StorageError
 from sampan.plan import Plan
+from sampan.plan.jobs import DoctorJob
 from sampan.steps.doctor.findings import faults, in_order, merged, table, warnings
-from sampan.steps.flags import settings_of
+from sampan.steps.flags import add_spec
 from sampan.store.durable import read_json, write_json
 
 STARTED = re.compile(r"^(?:local)?rule doctor_(\w+):$")
@@ -40,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     inside = parser.add_argument_group("in a job, as the rules of rules/doctor.smk call it")
     inside.add_argument("--here", type=Path, metavar="OUT", help="look at this node; write a JSON")
     inside.add_argument("--results", type=Path, default=Path("results"))
-    inside.add_argument("--spec", type=settings_of, help="rule and encoders, as one JSON")
+    add_spec(inside, DoctorJob.from_json, required=False)
     inside.add_argument("--threads", type=int, default=1, help="threads asked for")
     inside.add_argument("--memory-mb", type=int, default=1024, help="memory asked for, in MB")
     inside.add_argument("--gpus", type=int, default=0, help="GPUs asked for")
@@ -50,11 +51,10 @@ def run(args: argparse.Namespace) -> None:
     if args.here is not None:
         from sampan.steps.doctor.job import examine
 
-        if args.spec is None:
+        if args.job is None:
             raise ConfigError("--here needs --spec, as in: snakemake doctor -n -p")
-        spec = args.spec
         grant = Grant(threads=args.threads, memory_mb=args.memory_mb, gpus=args.gpus)
-        found = examine(spec["rule"], grant, args.results, spec["encoders"])
+        found = examine(args.job, grant, args.results)
         write_json(args.here, found)
     elif args.profile is None:
         raise ConfigError(

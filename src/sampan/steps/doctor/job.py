@@ -1,7 +1,7 @@
 """
 What one of the doctor's jobs finds where it runs: software, grant, weights, storage, network.
 
-It only looks and records; `doctor_findings` says what of it is wrong.
+It only looks and records; `findings` says what of it is wrong.
 """
 
 import contextlib
@@ -19,11 +19,12 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sampan
 from sampan.compute import Grant
 from sampan.errors import ConfigError
+from sampan.plan.jobs import DoctorJob, EncoderSettings
 from sampan.steps.cluster import Cluster, SlurmRefused
 from sampan.steps.doctor.storage import file_system, try_storage
 from sampan.weights.folder import weights_digest
@@ -36,12 +37,10 @@ UNLIMITED_MB = 2**40
 """More than any machine has: what version 1 of the kernel's cgroups calls no limit."""
 
 
-def examine(
-    rule: str, grant: Grant, results: Path, encoders: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+def examine(job: DoctorJob, grant: Grant, results: Path) -> dict[str, Any]:
     """Everything about this job and its node, as JSON values."""
     return {
-        "rule": rule,
+        "rule": job.rule,
         "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "job": os.environ.get("SLURM_JOB_ID", ""),
         "partition": os.environ.get("SLURM_JOB_PARTITION", ""),
@@ -50,8 +49,8 @@ def examine(
         "memory": memory(grant),
         "gpus": gpus(grant),
         "temporary": temporary(),
-        "weights": {name: found for name, found in weights(encoders)},
-        "storage": try_storage(results / "logs/doctor", rule),
+        "weights": {name: found for name, found in weights(job.encoders)},
+        "storage": try_storage(results / "logs/doctor", job.rule),
         "network": network(),
     }
 
@@ -183,11 +182,16 @@ def temporary() -> dict[str, Any]:
     }
 
 
-def weights(encoders: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def weights(encoders: Mapping[str, EncoderSettings]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Encoder → the digest of its folder of weights as this node sees it."""
-    for name, settings in encoders.items():
-        kind = settings["kind"]
-        if kind not in ("transformers", "onnx"):
+    for name, encoder in encoders.items():
+        settings = encoder.values
+        kind: Literal["transformers", "onnx"]
+        if encoder.kind == "transformers":
+            kind = "transformers"
+        elif encoder.kind == "onnx":
+            kind = "onnx"
+        else:
             continue  # a plug-in's own weights have a digest of its own
         found: dict[str, Any] = {"path": settings["path"], "wanted": settings["digest"]}
         start = time.monotonic()

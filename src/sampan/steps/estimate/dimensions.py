@@ -36,7 +36,7 @@ class Dimensions:
         return self._found[stage]
 
     def _look(self, stage: Stage) -> tuple[int | None, str]:
-        modality_name, _, name = stage.name.partition(".")
+        modality_name, name = stage.modality, stage.encoder
         if name in self.given:
             return self.given[name], "--dimensions"
         for run, path in self._layouts(stage):

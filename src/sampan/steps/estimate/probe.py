@@ -21,7 +21,8 @@ from typing import Any
 from sampan import plugins
 from sampan.config.dataset import DatasetSettings
 from sampan.errors import DataError
-from sampan.plan import Plan, Stage
+from sampan.plan import Jobs, Plan, Stage
+from sampan.plan.jobs import Settings, ShardsJob
 from sampan.plugins import Source
 from sampan.sources.values import cell_of
 from sampan.steps.estimate.measured import Measured
@@ -139,43 +140,44 @@ def _copy(source: Source, file: Path, columns: tuple[str, ...], rows: int, to: P
 
 def _run(plan: Plan, dataset: str, threads: int, gpus: int) -> None:
     """Scan, index, and each modality and encoder over the partitions that hold samples."""
-    granted = ["--threads", str(threads)]
+    granted, jobs = ["--threads", str(threads)], Jobs(plan)
     patience = ["--patience-seconds", "0"]
-    _job(plan, ["scan", *granted, *patience], plan.scan_spec(dataset), f"{dataset}/scan/scan")
+    _job(plan, ["scan", *granted, *patience], jobs.scan(dataset), f"{dataset}/scan/scan")
     for part in plan.parts(dataset):
         words = ["index", "--part", part, *patience]
-        _job(plan, words, plan.index_spec(dataset), f"{dataset}/index/part-{part}")
-    _job(plan, ["commit"], plan.commit_index_spec(dataset), f"{dataset}/index/commit")
+        _job(plan, words, jobs.index(dataset), f"{dataset}/index/part-{part}")
+    _job(plan, ["commit"], jobs.commit_index(dataset), f"{dataset}/index/commit")
     for (owner, name), stage in plan.preprocessed.items():
         if owner == dataset:
             memory = plan.preprocess_mb(dataset, name, threads)
             words = ["preprocess", *granted, "--memory-mb", str(memory), *patience]
-            _stage(plan, words, plan.preprocess_spec(dataset, name), stage)
+            _stage(plan, words, jobs.preprocess(dataset, name), stage)
     for (owner, name), stage in plan.features.items():
         if owner == dataset:
-            modality, _, encoder = name.partition(".")
-            memory = plan.extract_mb(encoder, threads, gpus, of=(dataset, modality))
+            of = (dataset, stage.modality)
+            memory = plan.extract_mb(stage.encoder, threads, gpus, of=of)
             words = ["extract", *granted, "--memory-mb", str(memory), "--gpus", str(gpus)]
-            _stage(plan, [*words, *patience], plan.extract_spec(dataset, name), stage)
+            _stage(plan, [*words, *patience], jobs.extract(dataset, name), stage)
 
 
-def _stage(plan: Plan, words: list[str], spec: dict[str, Any], stage: Stage) -> None:
+def _stage(plan: Plan, words: list[str], job: ShardsJob, stage: Stage) -> None:
     state = IndexFolder(plan.results / stage.dataset / "index").state
     rows = read_json(state, ScanState)["parts"]
     for part in range(len(rows)):
         name = f"part-{part:05d}"
         receipt = plan.results / stage.folder / "receipts" / f"{name}.json"
         place = f"{stage.dataset}/{words[0]}/{stage.variant}/{name}"
-        _job(plan, [*words, "--part", str(part), "--receipt", str(receipt)], spec, place)
+        _job(plan, [*words, "--part", str(part), "--receipt", str(receipt)], job, place)
 
 
-def _job(plan: Plan, words: list[str], spec: dict[str, Any], place: str) -> None:
+def _job(plan: Plan, words: list[str], job: Settings, place: str) -> None:
     """Run one command as its rule would, with its log and its benchmark."""
     log = plan.results / "logs" / f"{place}.log"
     benchmark = plan.results / "benchmarks" / f"{place}.tsv"
     for path in (log, benchmark):
         path.parent.mkdir(parents=True, exist_ok=True)
-    common = ["--results", str(plan.results), "--spec", argument(spec, plan.results, write=True)]
+    spec = argument(job.to_json(), plan.results, write=True)
+    common = ["--results", str(plan.results), "--spec", spec]
     start = time.monotonic()
     with log.open("wb") as file:
         ended = subprocess.run(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sampan import plugins
 from sampan.config.dataset import DatasetSettings
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
 from sampan.steps.estimate.dimensions import Dimensions
 from sampan.steps.estimate.jobs import Rows, Work
 from sampan.steps.extract import choose_layout as features_layout
@@ -157,13 +157,15 @@ class Sizes:
         if work.step == "preprocess":
             entry = self.plan.config.datasets[stage.dataset].modalities[stage.name]
             plugin: plugins.Modality = plugins.make("modalities", entry.settings, stage.name)
-            spec = self.plan.preprocess_spec(stage.dataset, stage.name)
-            return modality_layout(spec, plugin), "its layout"
+            job = Jobs(self.plan).preprocess(stage.dataset, stage.name)
+            return modality_layout(job, plugin), "its layout"
         dimensions, source = self.dimensions.of(stage)
         if dimensions is None:
             return None, source
-        spec = self.plan.extract_spec(stage.dataset, stage.name)
-        return features_layout(spec, dimensions), f"its layout; {dimensions:,} dimensions: {source}"
+        features = Jobs(self.plan).extract(stage.dataset, stage.name)
+        return features_layout(
+            features, dimensions
+        ), f"its layout; {dimensions:,} dimensions: {source}"
 
     def _stage(self, work: Work) -> Size:
         layout, source = self.layout(work)
@@ -198,7 +200,8 @@ class Sizes:
         Weights from the inputs' dimensions; two checkpoints of four times the weights; every row in
         `samples.parquet`.
         """
-        model = self.plan.config.models[work.name.partition("@")[0]]
+        assert work.stage is not None
+        model = self.plan.config.models[work.stage.name]
         if work.step == "evaluate":
             rows = round(0.2 * work.rows) * (2 * KEY_BYTES + CELL_BYTES)
             return Size(parts=(Files("evaluation", 3, rows),), source="assumed")

@@ -15,7 +15,8 @@ from typing import Any
 
 from sampan import __version__
 from sampan.errors import DataError
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
+from sampan.plan.jobs import ReportJob
 from sampan.reporting.data import DatasetReport, ModelReport, Provenance, ReportData
 from sampan.reporting.page import render
 from sampan.reporting.wording import count, listed
@@ -41,7 +42,7 @@ OWN_COUNTS = "Datasets may share sources, so each is counted for itself."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser)
+    add_flags(parser, ReportJob)
     parser.add_argument("--out", type=Path, required=True, help="the page")
     parser.add_argument(
         "--incomplete",
@@ -52,33 +53,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     if not args.incomplete:
-        check_invalid(Plan.parse(args.spec["config"]), args.results)
-    report(args.spec, args.results, args.out, incomplete=args.incomplete)
+        check_invalid(Plan.parse(args.job.config), args.results)
+    report(args.job, args.results, args.out, incomplete=args.incomplete)
     if args.out.resolve().parent != args.results.resolve():
         write_bytes(args.results / LAST, args.out.read_bytes())
 
 
 def check_invalid(plan: Plan, results: Path) -> None:
     """`DataError` where a stage was committed with a `max_invalid` that is too much by now."""
-    faults = []
+    faults, jobs = [], Jobs(plan)
     for stage in (*plan.preprocessed.values(), *plan.features.values()):
         about = Committed(Variant(results / stage.folder)).about
         present = about["rows"] - about.get("absent", 0)
-        max_invalid = plan.commit_spec(stage)["max_invalid"]
         counts = Counts(about["rows"], present, about["reasons"])
-        faults.append(too_many_invalid(stage, results, counts, max_invalid))
+        faults.append(too_many_invalid(jobs.commit(stage), results, counts))
     if found := list(filter(None, faults)):
         raise DataError(found)
 
 
-def report(spec: dict[str, Any], results: Path, out: Path, *, incomplete: bool = False) -> None:
+def report(job: ReportJob, results: Path, out: Path, *, incomplete: bool = False) -> None:
     """
-    Replace the page at `out`, atomically; `spec` holds the `config`.
+    Replace the page at `out`, atomically.
 
     `StorageError` where a stage of the config is not committed or a model not evaluated, unless
     the page may be `incomplete`: then it says so.
     """
-    data = (what_is_there if incomplete else report_data)(spec["config"], results)
+    data = (what_is_there if incomplete else report_data)(job.config, results)
     page = render(data).encode()
     write_bytes(out, page)
     log.info("report: %s, %s bytes", out, f"{len(page):,}")

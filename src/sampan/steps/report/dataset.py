@@ -3,8 +3,10 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from sampan.config.names import FeatureName
 from sampan.config.root import ModelSettings
 from sampan.config.split import SplitSettings
+from sampan.execution.decoding import CUT_BY
 from sampan.plan import Plan
 from sampan.plugins import ArraySpec
 from sampan.reporting.data import (
@@ -18,7 +20,6 @@ from sampan.reporting.data import (
 from sampan.reporting.page import LIMITS
 from sampan.reporting.wording import in_order
 from sampan.steps.census import Census, take_census
-from sampan.steps.decoding import CUT_BY
 from sampan.steps.examples import Examples
 from sampan.store.committed import Committed
 from sampan.store.parquet import batches
@@ -124,9 +125,11 @@ def _tenths(tenth: int) -> str:
 
 
 def _feature(stage: Committed, name: str, examples: Examples, census: Census) -> FeatureReport:
-    modality, _, encoder = name.partition(".")
-    known = {*census.refused, f"{modality} is not valid"}
-    if modality not in examples.stored:
+    modality, encoder = FeatureName.parse(name)
+    known = set(census.refused)
+    if modality in examples.stored:
+        known.add(f"{modality} is not valid")
+    else:
         known |= set(examples.stages[modality].about["reasons"])
     spec = stage.layout.arrays[stage.layout.main].spec
     return FeatureReport(

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from sampan.execution.timings import Timings, from_words
 from sampan.plan import Plan
 from sampan.reporting.data import RuleReport
-from sampan.steps.timings import Timings, from_words
 
 RULES = (
     "digits", "scan", "index", "preprocess", "extract", "commit", "train", "evaluate",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.errors import StorageError
-from sampan.plan import digest_of
+from sampan.plan.identity import digest_of
 from sampan.steps.index import group_digests
 from sampan.steps.verify.fault import Fault
 from sampan.store.documents import (
@@ -212,7 +212,9 @@ def _table_fault(
         if None in rows["key"] or not all(0 <= n < len(table.roots) for n in rows["root"]):
             return "has rows without a key or a root"
         keys += rows["key"]
-        for name, digest in group_digests(rows, table.versions, about).items():
+        for name, digest in group_digests(
+            rows, table.versions, about["columns"], about["modalities"]
+        ).items():
             digests[name].append(digest)
     if keys_digest(keys) != found["keys"]:
         return "its keys are not those listed"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import StorageError
-from sampan.steps.decoding import quarantined
+from sampan.execution.decoding import quarantined
 from sampan.steps.verify.fault import Fault
 from sampan.store.catalogue import Entry
 from sampan.store.committed import FAULTS_NAMED, bytes_of
