@@ -217,7 +217,7 @@ def make_weights(folder: Path, shape: Shape) -> dict[str, Any]:
     """A CLIP of random numbers with that vision tower, and its entry in the config."""
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-    from sampan.weights.folder import weights_digest
+    from sampan.weights.digests import weights_digest
 
     vision = {
         "hidden_size": shape.width,

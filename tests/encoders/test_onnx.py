@@ -23,7 +23,7 @@ from sampan.modalities.image import Image
 from sampan.modalities.text import Text
 from sampan.testing import samples
 from sampan.testing.encoders import EncoderConformance
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 
 def encoder(folder: Path, output: Any, **settings: Any) -> Onnx:

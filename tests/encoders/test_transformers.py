@@ -34,7 +34,7 @@ from sampan.modalities.audio import Audio
 from sampan.modalities.image import Image
 from sampan.modalities.text import Text
 from sampan.plugins import PadsRows, PreparesRows, QueuesBatches
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 
 def encoder(folder: Path, output: Any, **settings: Any) -> Transformers:

@@ -21,7 +21,7 @@ from sampan.steps.verify import faults, repair
 from sampan.store.durable import read_json
 from sampan.store.layout import Layout
 from sampan.store.variant import Variant
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 STORED = ("scan", "index", "preprocess", "extract")
 FUSED = ("scan", "index", "extract")

@@ -17,7 +17,7 @@ from sampan.cli import main
 from sampan.encoders.onnx import Onnx
 from sampan.encoders.transformers import Transformers
 from sampan.plugins import ArraySpec
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 
 class Texts:

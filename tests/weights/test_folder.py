@@ -1,6 +1,4 @@
-import os
 import shutil
-import subprocess
 
 import onnx
 import pytest
@@ -8,32 +6,7 @@ from encoders.stored import pictures, texts
 
 from sampan.encoders.transformers import Transformers
 from sampan.errors import ConfigError
-from sampan.weights.folder import files_of, offline, refuse_unsafe, weights_digest
-
-
-def test_the_digest_is_what_a_shell_computes(bert):
-    files = sorted(file.name for file in bert.iterdir())
-    listed = subprocess.run(["sha256sum", *files], cwd=bert, capture_output=True, check=True).stdout
-
-    again = subprocess.run(["sha256sum"], input=listed, capture_output=True, check=True).stdout
-
-    assert weights_digest(bert) == again.decode().split()[0]
-
-
-def test_each_file_that_is_read_counts_and_others_do_not(bert, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(bert, folder)
-    (folder / "README.md").write_text("a model")
-    (folder / ".cache").mkdir()
-    (folder / "pytorch_model.bin").write_bytes(b"never read")
-    unchanged = weights_digest(folder)
-
-    for name in ("config.json", "tokenizer_config.json", "model.safetensors"):
-        before = weights_digest(folder)
-        (folder / name).write_bytes((folder / name).read_bytes() + b" ")
-        assert weights_digest(folder) != before
-
-    assert unchanged == weights_digest(bert)
+from sampan.weights.folder import files_of, refuse_unsafe
 
 
 def test_a_folder_of_pickles_alone_is_refused_and_says_so(bert, tmp_path):
@@ -86,36 +59,6 @@ def test_code_that_lies_in_the_folder_is_never_run(bert, tmp_path):
 
     assert "auto_map: code of the model's own (model.Own, model.Own) is never run" in fault
     assert not (tmp_path / "ran").exists()
-
-
-def test_loading_is_offline_and_leaves_the_librarys_log_level_as_it_was(tmp_path):
-    from transformers.utils import logging
-
-    logging.set_verbosity(17)
-    with offline(tmp_path):
-        assert os.environ["HF_HUB_OFFLINE"] == os.environ["TRANSFORMERS_OFFLINE"] == "1"
-
-    assert logging.get_verbosity() == 17
-    logging.set_verbosity_warning()
-
-
-def test_the_digest_of_an_onnx_folder_covers_graphs_settings_and_the_weights_beside_them(
-    onnx_clip, tmp_path
-):
-    folder = tmp_path / "copy"
-    shutil.copytree(onnx_clip, folder)
-    (folder / "model_quantized.onnx").write_bytes(b"never read")
-    (folder / "model.safetensors").write_bytes(b"never read")
-    names = ["config.json", "text_model.onnx", "text_model.onnx.data", "vision_model.onnx"]
-
-    found = [file.name for file in files_of(folder, "onnx")]
-
-    assert set(names) <= set(found)
-    assert "model_quantized.onnx" not in found and "model.safetensors" not in found
-    listed = subprocess.run(["sha256sum", *found], cwd=folder, capture_output=True, check=True)
-    again = subprocess.run(["sha256sum"], input=listed.stdout, capture_output=True, check=True)
-    assert weights_digest(folder, "onnx") == again.stdout.decode().split()[0]
-    assert weights_digest(folder, "onnx") == weights_digest(onnx_clip, "onnx")
 
 
 @pytest.mark.parametrize("location", ["../w.data", "/etc/hostname", "sub/w.data", "link.data"])

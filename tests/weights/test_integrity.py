@@ -12,7 +12,7 @@ from sampan.cli import main
 from sampan.encoders.onnx import Onnx
 from sampan.encoders.transformers import Transformers
 from sampan.errors import ConfigError
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 438007537\n"
 

@@ -22,7 +22,8 @@ from sampan.encoders.pretrained.inputs import (
 )
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Device, Encode, Modality
-from sampan.weights.folder import check_digest, refuse_other, refuse_unsafe
+from sampan.weights.digests import check_digest, refuse_other
+from sampan.weights.folder import refuse_unsafe
 
 if TYPE_CHECKING:
     import numpy as np

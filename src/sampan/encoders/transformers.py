@@ -34,7 +34,8 @@ from sampan.encoders.pretrained.sentence import refuse_other_output
 from sampan.encoders.pretrained.transfer import Transfer, transfer_to
 from sampan.errors import ConfigError, PluginError, SampanError
 from sampan.plugins import Device, Encode, Modality, PendingEmbeddings
-from sampan.weights.folder import check_digest, refuse_other, refuse_unsafe
+from sampan.weights.digests import check_digest, refuse_other
+from sampan.weights.folder import refuse_unsafe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,6 +21,7 @@ from sampan.encoders.pretrained.sentence import refuse_other_output
 from sampan.errors import ConfigError
 from sampan.execution.progress import show_progress
 from sampan.store.durable import storing
+from sampan.weights import digests
 from sampan.weights import folder as weights
 from sampan.weights.folder import GRAPHS, PICKLES, Kind
 from sampan.weights.graphs import read_graph
@@ -200,8 +201,8 @@ def _is_empty(to: Path) -> bool:
 def _refuse_other(files: Mapping[str, Path], to: Path, kind: Kind) -> None:
     if not to.is_dir():
         raise ConfigError(f"{to}: is there already, and no folder; take another --to")
-    asked = weights.digest_of({name: weights.sha256_of(file) for name, file in files.items()})
-    there = weights.weights_digest(to, kind)
+    asked = digests.digest_of({name: digests.sha256_of(file) for name, file in files.items()})
+    there = digests.weights_digest(to, kind)
     if asked != there:
         raise ConfigError(
             f"{to}: holds other files: digest {there}, the source has {asked}; nothing was "
@@ -219,7 +220,7 @@ def entry(folder: Path, kind: Kind, path: Path) -> str:
     settings: dict[str, Any] = {
         "kind": kind,
         "path": str(path),
-        "digest": weights.weights_digest(folder, kind),
+        "digest": digests.weights_digest(folder, kind),
         "output": _output(folder, kind),
     }
     text = yaml.safe_dump(

@@ -1,14 +1,10 @@
-"""Folders of weights: what may be read, and their digest."""
+"""Folders of weights: which files are read, and what is refused."""
 
-import hashlib
 import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from sampan.errors import ConfigError, SampanError
+from sampan.errors import ConfigError
 from sampan.weights.graphs import read_graph
 from sampan.weights.integrity import (
     read_json,
@@ -32,31 +28,9 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5", 
 TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "*.vocab")
 
 
-def weights_digest(path: str | Path, kind: Kind = "transformers") -> str:
-    """
-    One SHA-256 over every file that is read from a folder of weights, in 64 hexadecimal digits.
-
-    It is the digest of what `sha256sum` prints for these files, each as `digest  name`, in the
-    order of their names' bytes. They lie at the folder's top: configs, processors and tokenizers
-    (endings as in `SETTINGS`), and `*.safetensors` or, for `onnx`, the files in `GRAPHS` and the
-    ones with weights that these name. Where there is a modules.json, settings and safetensors in
-    the folders that it names count too, as `folder/name`. Others (pickles, pictures, a README.md)
-    and hidden ones change nothing. `ConfigError` where there is no such folder.
-    """
-    folder = Path(path)
-    files = files_of(folder, kind)
-    return digest_of({name_in(folder, file): sha256_of(file) for file in files})
-
-
 def name_in(folder: Path, file: Path) -> str:
     """What a file of a folder of weights is called in its digest."""
     return file.relative_to(folder).as_posix()
-
-
-def digest_of(files: Mapping[str, str]) -> str:
-    """The digest of a folder of weights, from the SHA-256 of each file by its name."""
-    lines = [f"{files[name]}  {name}\n" for name in sorted(files, key=os.fsencode)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def files_of(path: Path, kind: Kind) -> list[Path]:
@@ -128,17 +102,6 @@ def _external(path: Path, name: str) -> set[str]:
     return found
 
 
-def sha256_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def check_digest(digest: str) -> None:
-    """`ValueError` for a setting that is no digest."""
-    if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise ValueError(f"digest: {digest!r} is not a SHA-256 in 64 hexadecimal digits (0-9, a-f)")
-
-
 def refuse_unsafe(path: Path, kind: Kind = "transformers") -> None:
     """
     `ConfigError` unless the folder has a config.json, and whole weights as `kind` reads them.
@@ -167,16 +130,6 @@ def refuse_unsafe(path: Path, kind: Kind = "transformers") -> None:
         tensors_of(file)
 
 
-def refuse_other(path: Path, digest: str, kind: Kind = "transformers") -> None:
-    """`ConfigError` with both digests unless the folder's is `digest`."""
-    found = weights_digest(path, kind)
-    if found != digest:
-        raise ConfigError(
-            f"{path}: these are other weights: digest {found}, the config says {digest}; "
-            "set the digest to what you mean, or put the right files there"
-        )
-
-
 def has_tokenizer(path: Path) -> bool:
     return bool(tokenizer_files(path))
 
@@ -193,41 +146,3 @@ def refuse_missing_tokenizer(path: Path) -> None:
             f"{path}: no tokenizer in this folder (tokenizer.json, vocab.txt, *.model); "
             "put the model's own beside its weights"
         )
-
-
-@contextmanager
-def offline(path: Path, what: str = "this folder") -> Iterator[None]:
-    """
-    Load with transformers from this folder alone, in silence: no network, no bars, no advice.
-
-    Whatever the library raises over `what` it cannot read becomes a `ConfigError`: a folder's files
-    come from elsewhere, and the library trusts their shape.
-    """
-    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    except SampanError:
-        raise
-    except Exception as fault:
-        raise ConfigError(f"{path}: transformers cannot read {what}: {_reason(fault)}") from fault
-    except BaseException as fault:
-        if type(fault).__name__ != "PanicException":  # of a library in Rust
-            raise
-        raise ConfigError(f"{path}: transformers cannot read {what}: {_reason(fault)}") from fault
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _reason(fault: BaseException) -> str:
-    """What the library said, which may be no sentence, in one line."""
-    text = " ".join(str(fault).split())[:300]
-    if isinstance(fault, OSError | ValueError | ImportError | RuntimeError) and text:
-        return text
-    return f"{type(fault).__name__}: {text}" if text else type(fault).__name__

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sampan.errors import ConfigError, StorageError
 from sampan.store.durable import fsync_folder, storing
+from sampan.weights import digests
 from sampan.weights import folder as weights
 from sampan.weights.folder import GRAPHS, PICKLES, Kind
 from sampan.weights.integrity import refuse_altered, weight_files
@@ -102,14 +103,14 @@ def stage(
             for name, file in files.items():
                 (made / name).parent.mkdir(exist_ok=True)
                 if move:
-                    hashes[name] = weights.sha256_of(file)
+                    hashes[name] = digests.sha256_of(file)
                     os.replace(file, made / name)
                     _fsync(made / name)
                     show((made / name).stat().st_size)
                 else:
                     hashes[name] = _copied(file, made / name, show)
-        found = weights.weights_digest(made, kind)
-        if found != weights.digest_of(hashes):
+        found = digests.weights_digest(made, kind)
+        if found != digests.digest_of(hashes):
             raise StorageError(f"{to}: what was written reads back otherwise; nothing was staged")
         with storing(to):
             for folder in (*made.glob("*/"), made):

@@ -11,7 +11,7 @@ from sampan.encoders.pretrained.architecture import build_architecture
 from sampan.encoders.pretrained.backbone import kinds_of, load_backbone
 from sampan.encoders.transformers import Transformers
 from sampan.errors import ConfigError
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 
 @pytest.mark.parametrize(

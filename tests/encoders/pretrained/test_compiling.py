@@ -8,7 +8,7 @@ from encoders import stored
 from sampan.encoders.pretrained.compiling import compiling
 from sampan.encoders.transformers import Transformers
 from sampan.errors import PluginError
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 IGNORED = "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
 """torch's own, while it imports its compiler."""

@@ -11,7 +11,8 @@ from sampan.cli import main
 from sampan.encoders.onnx import Onnx
 from sampan.encoders.transformers import Transformers
 from sampan.errors import ConfigError
-from sampan.weights.folder import files_of, weights_digest
+from sampan.weights.digests import weights_digest
+from sampan.weights.folder import files_of
 
 STRINGS = ["flag of Norway", "a", "a black circle and more", "x y Z"]
 HIDDEN = 32

@@ -12,7 +12,7 @@ from sampan.cli import main
 from sampan.encoders.pretrained.tokens import Tokens, most_tokens, tokenizer_of
 from sampan.encoders.transformers import Transformers
 from sampan.errors import ConfigError
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 
 def test_the_mask_tells_text_from_padding(bert):

@@ -7,7 +7,7 @@ import pytest
 from workflows.clone import Clone
 
 from sampan.steps.doctor import Snakemake
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -7,7 +7,7 @@ import sampan
 from sampan.compute import Grant
 from sampan.plan.jobs import EncoderSettings
 from sampan.steps.doctor import job as doctor_job
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 MODEL = b"\x08\x07\x3a\x03\x12\x01g"
 """An ONNX file with a version and a graph that has only a name."""

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sampan.encoders.pretrained.offline import offline
 from sampan.errors import ConfigError
-from sampan.weights.folder import offline
 from sampan.weights.integrity import (
     read_json,
     refuse_other_than_floats,

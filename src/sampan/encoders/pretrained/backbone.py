@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan.encoders.pretrained.architecture import ENCODERS, maker_of
+from sampan.encoders.pretrained.offline import offline
 from sampan.encoders.pretrained.pooling import SentenceHead
 from sampan.encoders.pretrained.sentence import sentence_of
 from sampan.encoders.pretrained.tokens import prompt_tokens, tokenizer_of
 from sampan.errors import ConfigError
-from sampan.weights.folder import offline
 
 if TYPE_CHECKING:
     import torch

@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sampan.encoders.pretrained.offline import offline
 from sampan.encoders.pretrained.transfer import Transfer
 from sampan.errors import ConfigError
 from sampan.plugins import Modality
-from sampan.weights.folder import offline
 
 if TYPE_CHECKING:
     import numpy as np

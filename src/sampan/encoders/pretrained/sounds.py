@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sampan.encoders.pretrained.offline import offline
 from sampan.encoders.rows import used, waves
 from sampan.plugins import Modality
-from sampan.weights.folder import offline
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sampan.encoders.pretrained.offline import offline
 from sampan.encoders.pretrained.sentence import sentence_of
 from sampan.errors import ConfigError
-from sampan.weights.folder import offline, refuse_missing_tokenizer, tokenizer_files
+from sampan.weights.folder import refuse_missing_tokenizer, tokenizer_files
 from sampan.weights.integrity import read_json
 
 if TYPE_CHECKING:

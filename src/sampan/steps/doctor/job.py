@@ -27,7 +27,7 @@ from sampan.errors import ConfigError
 from sampan.plan.jobs import DoctorJob, EncoderSettings
 from sampan.steps.cluster import Cluster, SlurmRefused
 from sampan.steps.doctor.storage import file_system, try_storage
-from sampan.weights.folder import weights_digest
+from sampan.weights.digests import weights_digest
 
 PACKAGES = ("sampan", "torch", "zarr", "numpy", "pyarrow", "dask", "distributed", "snakemake")
 TRY_GPUS = ["-m", "sampan.steps.doctor.gpus"]
