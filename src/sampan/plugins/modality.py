@@ -1,6 +1,6 @@
 """What a modality is: the bytes of one sample → one row of an array."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,3 +54,17 @@ class Modality(Protocol):
     def decode(self, data: bytes, out: "NDArray[Any]") -> Decoded:
         """Fill `out` (shape and dtype of `array()`, zeroed), or raise `InvalidSample`."""
         ...
+
+
+@runtime_checkable
+class SampledInTime(Protocol):
+    """A modality whose rows are samples of a signal."""
+
+    rate_hz: float
+
+
+@runtime_checkable
+class FitsPictures(Protocol):
+    """A modality that brings pictures of any shape to one size."""
+
+    fit: Literal["crop", "stretch"]

@@ -23,14 +23,14 @@ from sampan.execution.progress import show_progress
 from sampan.store.durable import storing
 from sampan.weights import digests
 from sampan.weights import folder as weights
-from sampan.weights.folder import GRAPHS, PICKLES, Kind
+from sampan.weights.folder import GRAPHS, Kind
 from sampan.weights.graphs import read_graph
+from sampan.weights.hub import HUB, download
 from sampan.weights.integrity import tensors_of
-from sampan.weights.staging import beside, stage, used
+from sampan.weights.staging import files_to_stage, folder_beside, stage
 
 log = logging.getLogger("sampan")
 
-HUB = "hub:"
 CHECKPOINTS = frozenset({".pt", ".pth", ".bin", ".ckpt", ".safetensors"})
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     to, kind = Path(os.path.normpath(args.to)), args.kind
     _refuse_stray(args)
     with _folder(args, to) as (folder, is_ours):
-        files = used(folder, kind)
+        files = files_to_stage(folder, kind)
         _look_at(folder, files, kind)
         if to.exists() and not _is_empty(to):
             _refuse_other(files, to, kind)
@@ -96,8 +96,8 @@ def _folder(args: argparse.Namespace, to: Path) -> Iterator[tuple[Path, bool]]:
         yield source, False
         return
     if args.source.startswith(HUB):
-        with beside(to) as made:
-            _download(args.source.removeprefix(HUB), args.revision, args.kind, made)
+        with folder_beside(to) as made:
+            download(args.source.removeprefix(HUB), args.revision, args.kind, made)
             yield made, True
     elif source.is_file():
         if source.suffix not in CHECKPOINTS:
@@ -105,7 +105,7 @@ def _folder(args: argparse.Namespace, to: Path) -> Iterator[tuple[Path, bool]]:
                 f"{source}: is no checkpoint of open_clip "
                 f"({', '.join(sorted(CHECKPOINTS))}) and no folder"
             )
-        with beside(to) as made:
+        with folder_beside(to) as made:
             _convert(source, args.activation, args.tokenizer, made)
             yield made, True
     else:
@@ -128,35 +128,6 @@ def _convert(source: Path, activation: str | None, tokenizer: Path | None, made:
             "%s: no tokenizer beside it, so texts cannot be encoded; --tokenizer names a folder "
             "with one (that of any CLIP)", source,
         )  # fmt: skip
-
-
-def _download(name: str, revision: str | None, kind: Kind, made: Path) -> None:
-    """The files of a model on the hub that an encoder of `kind` may read."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise ConfigError(f"{HUB}{name}: write {HUB}ORGANISATION/MODEL")
-    os.environ["HF_HUB_OFFLINE"] = "0"  # asked for; read when the library is imported
-    import huggingface_hub
-
-    patterns = [f"*{ending}" for ending in sorted(weights.SETTINGS)]
-    if kind == "transformers":
-        patterns.append(f"*{weights.WEIGHTS}")
-    else:
-        patterns += [f"{place}{graph}*" for place in ("", "onnx/") for graph in GRAPHS]
-        patterns.append(f"[0-9]*/*{weights.WEIGHTS}")  # of sentence-transformers' modules
-    try:
-        huggingface_hub.snapshot_download(
-            name,
-            revision=revision,
-            local_dir=made,
-            allow_patterns=patterns,
-            ignore_patterns=[f"*{ending}" for ending in sorted(PICKLES)],
-        )
-    except Exception as fault:  # of the network, of the hub, of what it sent
-        reason = (str(fault).strip() or type(fault).__name__).splitlines()[0]
-        raise ConfigError(
-            f"{HUB}{name}: cannot be downloaded: {reason}; where there is no network, copy the "
-            "model's folder and stage that"
-        ) from fault
 
 
 def _look_at(folder: Path, files: Mapping[str, Path], kind: Kind) -> None:

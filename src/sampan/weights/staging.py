@@ -20,7 +20,7 @@ from sampan.weights.integrity import refuse_altered, weight_files
 BLOCK_BYTES = 8 * 2**20
 
 
-def used(folder: Path, kind: Kind) -> dict[str, Path]:
+def files_to_stage(folder: Path, kind: Kind) -> dict[str, Path]:
     """
     Name in the staged folder → file, of those that an encoder of `kind` reads.
 
@@ -92,7 +92,7 @@ def stage(
     where what was written reads back otherwise.
     """
     total = sum(file.stat().st_size for file in files.values())
-    with beside(to) as made:
+    with folder_beside(to) as made:
         free = shutil.disk_usage(made).free
         if not move and total > free:
             raise StorageError(
@@ -121,7 +121,7 @@ def stage(
 
 
 @contextlib.contextmanager
-def beside(to: Path) -> Iterator[Path]:
+def folder_beside(to: Path) -> Iterator[Path]:
     """A new folder beside `to`, on the same file system; removed where it is still there."""
     made = to.parent / f".{to.name}.{secrets.token_hex(4)}.partial"
     with storing(made):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sampan.encoders.pretrained.offline import offline
 from sampan.encoders.pretrained.transfer import Transfer
 from sampan.errors import ConfigError
-from sampan.plugins import Modality
+from sampan.plugins import FitsPictures, Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +86,7 @@ def image_faults(processor: Any, modality: Modality, name: str, channels: int) -
             f"stored at {height}×{width} px, {name} takes {size.height}×{size.width}; "
             f"set height: {size.height}, width: {size.width}"
         )
-    fit = getattr(modality, "fit", size.fit)
+    fit = modality.fit if isinstance(modality, FitsPictures) else size.fit
     if fit != size.fit:
         does = {
             "crop": "crops the picture's middle",

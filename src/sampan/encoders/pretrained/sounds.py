@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.encoders.pretrained.offline import offline
 from sampan.encoders.rows import used, waves
-from sampan.plugins import Modality
+from sampan.plugins import Modality, SampledInTime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ def feature_extractor(path: Path) -> Any:
 def sound_faults(extractor: Any, modality: Modality, name: str, least: int) -> list[str]:
     """Why sound stored like this cannot serve the encoder `name` (`least`: samples it needs)."""
     faults = []
-    stored_hz = getattr(modality, "rate_hz", None)
+    stored_hz = modality.rate_hz if isinstance(modality, SampledInTime) else None
     wanted_hz = extractor.sampling_rate
     if stored_hz != wanted_hz:
         found = "without a rate" if stored_hz is None else f"at {stored_hz:,} Hz"
