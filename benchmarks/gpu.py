@@ -98,13 +98,13 @@ BARE = """
 import json, sys, time
 import numpy as np, torch
 from sampan import plugins
-from sampan.execution.batch_size import rows_of_a_batch
+from sampan.execution.batch_size import find_batch_rows
 spec, device, seconds = json.loads(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 encoder = plugins.make("encoders", spec["encoder"], "encoder")
-settings = plugins.wanted(encoder, spec["modality"], "modality")
+settings = plugins.decide_decoding(encoder, spec["modality"], "modality")
 modality = plugins.make("modalities", settings, "modality")
 encode = encoder.load(modality, device)
-rows = rows_of_a_batch(encoder, encode, modality, device, "bare")
+rows = find_batch_rows(encoder, encode, modality, device, "bare")
 data = np.random.default_rng(0).integers(0, 256, (rows, *modality.array().shape), np.uint8)
 wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 with torch.inference_mode(), encode._precision():
@@ -217,7 +217,7 @@ def make_weights(folder: Path, shape: Shape) -> dict[str, Any]:
     """A CLIP of random numbers with that vision tower, and its entry in the config."""
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-    from sampan.encoders.weights import weights_digest
+    from sampan.weights.digests import weights_digest
 
     vision = {
         "hidden_size": shape.width,

@@ -6,7 +6,6 @@ A verb's module is imported when it is called, so that `sampan --help` stays qui
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 import time
@@ -19,7 +18,7 @@ from sampan.compute.stopping import StoppedEarly
 from sampan.errors import SampanError
 from sampan.events import Ended, Started, events_to, say
 from sampan.storage.durable import LASTING, PASSING
-from sampan.terminal import OneLine, one_line
+from sampan.terminal import one_line, set_up_log
 
 STOPPED_EARLY = 75
 
@@ -54,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(words)
     args = parser.parse_args(words)
-    _set_up_log()
+    set_up_log()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     events: Path | None = getattr(args, "events", None)
     with events_to(events):
@@ -125,14 +124,6 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             module.arguments(sub)
             sub.set_defaults(run=module.run)
     return parser
-
-
-def _set_up_log() -> None:
-    to_stderr = logging.StreamHandler()
-    line = "%(asctime)s %(levelname)s %(message)s"
-    to_stderr.setFormatter(OneLine(line, datefmt="%Y-%m-%d %H:%M:%S"))
-    logging.basicConfig(handlers=[to_stderr])
-    logging.getLogger("sampan").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

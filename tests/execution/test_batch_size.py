@@ -6,10 +6,10 @@ import pytest
 import torch
 from encoders import stored
 
-from sampan import plugins
 from sampan.execution import batch_size
-from sampan.execution.batch_size import largest, rows_of_a_batch
-from sampan.plugins import AUTO_BYTES
+from sampan.execution.batch_size import find_batch_rows, largest
+from sampan.plan import memory
+from sampan.plan.memory import AUTO_BYTES
 
 
 def machine(most, saturated=10**9, tried=None):
@@ -65,7 +65,7 @@ def test_no_more_is_tried_than_is_allowed():
 def test_the_settings_and_the_size_of_a_row_say_how_many_rows_at_most(batch, device, side, rows):
     row_bytes = side * side * 3
 
-    found = plugins.batch_rows(SimpleNamespace(batch=batch), device, row_bytes)
+    found = memory.batch_rows(SimpleNamespace(batch=batch), device, row_bytes)
 
     assert found == rows
     assert found <= 48 or found * row_bytes <= AUTO_BYTES
@@ -75,7 +75,8 @@ def test_what_was_found_on_a_gpu_is_said_in_one_line(monkeypatch, caplog):
     monkeypatch.setattr(batch_size, "_rate", lambda *arguments: machine(300)(arguments[-1]))
     encoder, modality = SimpleNamespace(batch="auto"), stored.pictures(224, 224)
 
-    rows = rows_of_a_batch(encoder, None, modality, "cuda", "extract image.clip@0")
+    with caplog.at_level("INFO", "sampan"):
+        rows = find_batch_rows(encoder, None, modality, "cuda", "extract image.clip@0")
 
     assert rows == 256
     assert caplog.messages == ["extract image.clip@0: batches of 256 rows, of 1,024 at most"]
@@ -86,7 +87,7 @@ def test_nothing_is_tried_on_the_cpu_or_where_the_settings_say(batch, device, mo
     monkeypatch.setattr(batch_size, "_rate", lambda *_: pytest.fail("tried"))
     modality = stored.pictures(224, 224)
 
-    rows = rows_of_a_batch(SimpleNamespace(batch=batch), None, modality, device, "extract")
+    rows = find_batch_rows(SimpleNamespace(batch=batch), None, modality, device, "extract")
 
     assert rows == (32 if batch == "auto" else batch)
 
@@ -115,7 +116,7 @@ def test_blank_rows_find_what_a_gpu_holds_with_a_tenth_to_spare(memory_mb, rows,
     encode = gpu(monkeypatch, memory_mb=memory_mb, mb_a_row=3)
     encoder, modality = SimpleNamespace(batch="auto"), stored.texts(16)
 
-    assert rows_of_a_batch(encoder, encode, modality, "cuda", "extract") == rows
+    assert find_batch_rows(encoder, encode, modality, "cuda", "extract") == rows
 
 
 def test_any_other_fault_of_the_encoder_is_told(monkeypatch):
@@ -125,4 +126,4 @@ def test_any_other_fault_of_the_encoder_is_told(monkeypatch):
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     with pytest.raises(RuntimeError, match="device-side assert"):
-        rows_of_a_batch(SimpleNamespace(batch="auto"), encode, stored.texts(16), "cuda", "extract")
+        find_batch_rows(SimpleNamespace(batch="auto"), encode, stored.texts(16), "cuda", "extract")

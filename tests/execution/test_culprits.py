@@ -8,6 +8,7 @@ import pytest
 
 import sampan
 from sampan import plugins
+from sampan.plugins import registry
 
 ROWS = 96
 
@@ -17,10 +18,10 @@ def site(tmp_path, monkeypatch):
     """The folder of an installed plug-in; this process finds it, and so do its children."""
     site = fragile.install(tmp_path)
     monkeypatch.syspath_prepend(site)
-    plugins._entry_points.cache_clear()
+    registry._entry_points.cache_clear()
     plugins.plugin_class.cache_clear()
     yield str(site)
-    plugins._entry_points.cache_clear()
+    registry._entry_points.cache_clear()
     plugins.plugin_class.cache_clear()
 
 

@@ -2,21 +2,22 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from encoders import stored
 
 from sampan.errors import ConfigError
-from sampan.execution import out_of_memory as batches_module
+from sampan.execution import backoff
 from sampan.execution.encoding import (
-    ELEMENTS_OF_A_ROW,
     ROWS_OVER_BATCH,
     Encoding,
-    cut,
-    encoded,
+    cut_batches,
+    encode_rows,
     rows_at_once,
 )
 from sampan.execution.loaded_encoder import LoadedEncoder
-from sampan.execution.out_of_memory import RowLimit
 from sampan.execution.shard_job import Block
 from sampan.execution.timings import Timings
+
+PADDING = SimpleNamespace(row_overhead=8)
 
 
 def block_of(lengths, longest=64, valid=None):
@@ -59,12 +60,15 @@ class Coming:
 
 
 def loaded(encode, *, device="cuda", batch=4):
-    return LoadedEncoder(SimpleNamespace(workers="one"), encode, batch, device, RowLimit(device))
+    encoder = SimpleNamespace(
+        workers="one", batch=batch, check=lambda modality: [], load=lambda modality, device: encode
+    )
+    return LoadedEncoder(encoder, stored.texts(64), device, "extract text.fake@0")
 
 
 def encoding(encode, *, device="cuda", batch=4, timings=None):
     known = loaded(encode, device=device, batch=batch)
-    return Encoding(known, (1,), timings or Timings(), first=100, what="extract image.fake")
+    return Encoding(known, (1,), timings or Timings(), first=100)
 
 
 def blocks_of(*sizes):
@@ -84,17 +88,17 @@ def texts():
 def test_every_valid_row_is_in_one_batch():
     block = block_of([5, 9, 1, 64, 3], valid=[True, False, True, True, True])
 
-    for by_length in (False, True):
-        rows = np.concatenate(cut(block, 2, by_length=by_length))
+    for padding in (None, PADDING):
+        rows = np.concatenate(cut_batches(block, 2, padding))
         assert sorted(rows) == [0, 2, 3, 4]
 
 
 def test_a_batch_costs_no_more_than_one_of_full_length(texts):
-    found = cut(texts, 16, by_length=True)
+    found = cut_batches(texts, 16, PADDING)
 
     for rows in found:
-        cost = len(rows) * (texts.length[rows].max() + ELEMENTS_OF_A_ROW)
-        assert cost <= 16 * (64 + ELEMENTS_OF_A_ROW)
+        cost = len(rows) * (texts.length[rows].max() + PADDING.row_overhead)
+        assert cost <= 16 * (64 + PADDING.row_overhead)
         assert len(rows) <= 16 * ROWS_OVER_BATCH
     assert len(found) < 1000 / 16
 
@@ -105,21 +109,21 @@ def test_rows_of_like_length_come_together_so_that_little_is_padded(texts):
 
     used = int(texts.length.sum())
 
-    assert padded(cut(texts, 16, by_length=True)) < 1.1 * used
-    assert padded(cut(texts, 16, by_length=False)) > 1.5 * used
+    assert padded(cut_batches(texts, 16, PADDING)) < 1.1 * used
+    assert padded(cut_batches(texts, 16, None)) > 1.5 * used
 
 
 def test_little_is_padded_among_few_rows_too():
     lengths = np.random.default_rng(0).geometric(0.1, 128).clip(3, 64)
 
-    found = cut(block_of(lengths), 64, by_length=True)
+    found = cut_batches(block_of(lengths), 64, PADDING)
 
     padded = sum(len(rows) * int(lengths[rows].max()) for rows in found)
     assert padded < 1.4 * lengths.sum()
 
 
 def test_rows_of_one_length_stay_in_row_order():
-    found = cut(block_of([7] * 40), 16, by_length=True)
+    found = cut_batches(block_of([7] * 40), 16, PADDING)
 
     assert np.concatenate(found).tolist() == list(range(40))
 
@@ -133,7 +137,7 @@ def test_an_encoder_gets_a_view_where_rows_lie_side_by_side(rows):
         given.append((data, length))
         return data[:, :1].astype(np.float32)
 
-    found = encoded(encode, block, np.array(rows))
+    found = encode_rows(encode, block, np.array(rows))
 
     assert found[:, 0].tolist() == list(rows)
     assert given[0][1].tolist() == [row + 1 for row in rows]
@@ -144,7 +148,7 @@ def test_batches_are_cut_by_what_the_encoder_makes_of_the_rows_and_invalid_rows_
     seen = []
 
     class Words:
-        pads, dimensions = True, 1
+        row_overhead, dimensions = 8, 1
 
         def prepare(self, data, length):
             seen.append(data[:, 0].tolist())
@@ -165,18 +169,13 @@ def test_batches_are_cut_by_what_the_encoder_makes_of_the_rows_and_invalid_rows_
     assert np.isnan(found[1, 0])
 
 
-@pytest.mark.parametrize(
-    ("encode", "row_bytes", "rows"),
-    [
-        (SimpleNamespace(pads=False), 256, 32),
-        (SimpleNamespace(), 256, 32),
-        (SimpleNamespace(pads=True), 256, 64 * 32),
-        (SimpleNamespace(pads=True), 2**20, 32),
-        (SimpleNamespace(pads=True), 2**19, 64),
-    ],
-)
-def test_a_block_is_a_batch_unless_rows_are_to_be_sorted(encode, row_bytes, rows):
-    assert rows_at_once(loaded(encode, batch=32), row_bytes) == rows
+def test_a_block_is_a_batch_unless_rows_are_to_be_sorted():
+    plain, padding = (loaded(encode, batch=32) for encode in (SimpleNamespace(), PADDING))
+
+    assert rows_at_once(plain, 256) == 32
+    assert rows_at_once(padding, 256) == 64 * 32
+    assert rows_at_once(padding, 2**20) == 32
+    assert rows_at_once(padding, 2**19) == 64
 
 
 def test_one_batch_is_under_way_while_the_next_is_begun():
@@ -265,7 +264,7 @@ def test_memory_that_runs_out_in_either_step_halves_the_batch_and_loses_no_row(s
 
 @pytest.mark.parametrize("step", ["begin", "end"])
 def test_one_row_that_does_not_fit_in_either_step_is_an_error(step, monkeypatch):
-    monkeypatch.setattr(batches_module, "_too_large", lambda what, part, *_: ConfigError(part))
+    monkeypatch.setattr(backoff, "too_large", lambda what, part, *_: ConfigError(part))
 
     with pytest.raises(ConfigError, match="one sample"):
         list(encoding(Device(most=0, fails_at=step)).of(blocks_of(4, 4)))

@@ -1,4 +1,3 @@
-import logging
 import shutil
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import torch
 from onnx import TensorProto, helper
 from steps import running
 
-from sampan.errors import ConfigError, DataError
-from sampan.execution.out_of_memory import RowLimit, in_parts, is_out_of_memory, loading, wanted_mb
+from sampan.errors import ConfigError
+from sampan.execution.out_of_memory import explain_large_model, is_out_of_memory, wanted_mb
 from sampan.plan import Jobs, Plan
 from sampan.storage.durable import read_json
 
-ROWS = np.arange(100, 111)
 MODULE = '''
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,6 +26,7 @@ class Hungry:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     workers: ClassVar[str] = "one"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     batch: int = 16
     row_mb: int = 1
@@ -56,84 +55,12 @@ class Loaded:
 '''
 
 
-def halves_above(most, calls, fault=MemoryError):
-    """Twice the row numbers, for as many as fit."""
-
-    def encode(rows):
-        calls.append(len(rows))
-        if len(rows) > most:
-            raise fault("no memory")
-        return np.stack([rows, 2 * rows], axis=1).astype(np.float32)
-
-    return encode
-
-
-def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_rows_are_the_same(caplog):
-    calls = []
-    with caplog.at_level(logging.WARNING, "sampan"):
-        found = in_parts(halves_above(3, calls), ROWS, RowLimit("cpu"), "halved")
-
-    assert found.tolist() == [[row, 2 * row] for row in ROWS]
-    assert calls == [11, 5, 2, 2, 2, 2, 2, 1]
-    assert [record.message for record in caplog.records] == [
-        "halved: a batch of 11 rows does not fit in memory; going on with 5",
-        "halved: a batch of 5 rows does not fit in memory; going on with 2",
-    ]
-
-
-def test_the_batches_after_it_start_with_what_fitted_and_say_nothing(caplog):
-    limit = RowLimit("cpu")
-    in_parts(halves_above(5, []), ROWS, limit, "kept")
-    caplog.clear()
-    calls = []
-
-    in_parts(halves_above(5, calls), ROWS, limit, "kept")
-
-    assert calls == [5, 5, 1]
-    assert caplog.records == []
-
-
-def test_what_fitted_of_one_encoder_says_nothing_of_another():
-    calls = []
-    in_parts(halves_above(5, []), ROWS, RowLimit("cpu"), "one name")
-
-    in_parts(halves_above(11, calls), ROWS, RowLimit("cpu"), "one name")
-
-    assert calls == [11]
-
-
-def test_a_batch_that_fits_is_left_whole():
-    calls = []
-
-    in_parts(halves_above(11, calls), ROWS, RowLimit("cpu"), "whole")
-
-    assert calls == [11]
-
-
-def test_one_row_that_does_not_fit_is_an_error_with_what_it_wanted():
-    def encode(rows):
-        return torch.empty(len(rows), 2**50, dtype=torch.uint8)
-
-    with pytest.raises(ConfigError) as raised:
-        in_parts(encode, ROWS, RowLimit("cpu"), "extract text.large")
-
-    assert str(raised.value) == (
-        "extract text.large: one sample does not fit in memory, it wanted 1,125,899,907 MB more; "
-        "raise mem_mb of this rule, or take a smaller model"
-    )
-
-
 def test_a_model_that_does_not_fit_is_an_error_with_what_it_wanted():
     with (
         pytest.raises(ConfigError, match="the model does not fit in memory, it wanted 1,125,899"),
-        loading("extract", "cpu"),
+        explain_large_model("extract", "cpu"),
     ):
         torch.empty(2**50, dtype=torch.uint8)
-
-
-def test_any_other_error_passes_as_it_is():
-    with pytest.raises(DataError, match="no memory"):
-        in_parts(halves_above(3, [], DataError), ROWS, RowLimit("cpu"), "other")
 
 
 def of_torch():

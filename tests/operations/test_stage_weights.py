@@ -7,15 +7,17 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
-from encoders import exported, test_open_clip, test_sentence
+from encoders import exported
+from encoders.pretrained import test_sentence
 from safetensors.torch import save_file
 from transformers import AutoModel
+from weights import test_open_clip
 
 from sampan.cli import main
 from sampan.encoders.onnx import Onnx
 from sampan.encoders.transformers import Transformers
-from sampan.encoders.weights import weights_digest
 from sampan.plugins import ArraySpec
+from sampan.weights.digests import weights_digest
 
 
 class Texts:

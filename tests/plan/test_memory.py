@@ -23,6 +23,7 @@ def fused() -> Plan:
 
 class _Encoder:
     workers = "processes"
+    devices = ("cpu",)
 
     def memory_bytes(self) -> int:
         return 100 * 2**20
@@ -40,6 +41,16 @@ def test_an_encoder_that_is_one_process_needs_the_same_memory_with_any_threads()
     encoder.workers = "one"
 
     assert encoder_mb(encoder, 8) == encoder_mb(encoder, 1)
+
+
+def test_on_gpus_there_is_a_process_for_each_however_it_shares_threads():
+    encoder = _Encoder()
+    encoder.devices = ("cpu", "cuda")
+
+    for encoder.workers in ("processes", "one"):
+        assert encoder_mb(encoder, 8, gpus=2) == MASTER_MB + 2 * (WORKER_MB + 100)
+    encoder.workers, encoder.devices = "processes", ("cpu",)
+    assert encoder_mb(encoder, 8, gpus=2) == encoder_mb(encoder, 8)
 
 
 def test_a_job_that_decodes_too_needs_memory_for_each_of_its_decoders():
@@ -61,7 +72,7 @@ def test_a_job_that_may_be_given_a_gpu_needs_memory_for_the_largest_batch_there(
 
     def needs(batch):
         encoder = _Encoder()
-        encoder.workers, encoder.batch = "one", batch
+        encoder.workers, encoder.devices, encoder.batch = "one", ("cpu", "cuda"), batch
         return encoder_mb(encoder, 1, fused=image)
 
     assert image.array().shape == (32, 32, 3)

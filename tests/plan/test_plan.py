@@ -16,6 +16,7 @@ from sampan.encoders.ngrams import Ngrams
 from sampan.errors import ConfigError
 from sampan.plan import Jobs, Plan
 from sampan.plan.variants import PLAN_FILES, plan_file
+from sampan.plugins import registry
 from sampan.testing.plugins import ARRAY_LIBRARIES
 
 
@@ -112,7 +113,7 @@ def test_a_setting_that_says_its_default_renames_nothing(changes):
     assert changed(changes) == set()
 
 
-def test_a_new_option_at_its_default_renames_nothing(monkeypatch):
+def test_a_new_option_at_its_default_renames_nothing(monkeypatch, forget_plugins):
     before = names(small())
     newer = dataclasses.make_dataclass(
         "Ngrams",
@@ -123,18 +124,23 @@ def test_a_new_option_at_its_default_renames_nothing(monkeypatch):
         namespace={"__module__": Ngrams.__module__},
     )
     monkeypatch.setattr("sampan.encoders.ngrams.Ngrams", newer)
-    _forget_plugins(monkeypatch)
+    forget_plugins()
 
     assert names(small()) == before
     changed_option = small({"encoders.ngrams.new_option": 8})
     assert names(changed_option)["features/caption.ngrams"] != before["features/caption.ngrams"]
 
 
-def _forget_plugins(monkeypatch):
-    from sampan import plugins
+@pytest.fixture
+def forget_plugins():
+    """Lets a test have another class found in a plug-in's place."""
 
-    for name in ("plugin_class", "_adapter"):
-        monkeypatch.setattr(plugins, name, getattr(plugins, name).__wrapped__)
+    def forget():
+        for cached in (registry.plugin_class, registry.settings_adapter):
+            cached.cache_clear()
+
+    yield forget
+    forget()
 
 
 def test_a_scan_has_a_file_for_each_of_few_partitions_and_never_more_than_256():
@@ -286,6 +292,7 @@ class {name}:
     __pydantic_config__: ClassVar[dict[str, Any]] = {{"extra": "forbid"}}
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     batch: int = 8
 """
 
@@ -395,6 +402,17 @@ def test_how_a_source_is_decoded_names_the_features_that_are_made_on_the_way(cha
     before, after = fused().features["d", "image.hog"], fused(**changes).features["d", "image.hog"]
 
     assert (before != after) == renames
+
+
+@pytest.mark.parametrize(("device", "on_gpus"), [("auto", True), ("cuda", True), ("cpu", False)])
+def test_an_encoder_may_be_granted_a_gpu_that_it_can_use_unless_the_config_says_cpu(
+    device, on_gpus
+):
+    plan = Plan.parse(small({"encoders.clip": CLIP | {"device": device}}))
+
+    assert ("clip" in plan.encoders(gpu=True)) == on_gpus
+    assert ("clip" in plan.encoders(gpu=False)) != on_gpus
+    assert "hog" in plan.encoders(gpu=False)
 
 
 def test_what_an_encoder_decides_by_itself_is_in_its_digest_alone():

@@ -27,6 +27,7 @@ class Odd:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     batch: int = 8
     given: int = 3

@@ -16,12 +16,12 @@ from steps import running
 
 import sampan
 from sampan.cli import main
-from sampan.encoders.weights import weights_digest
 from sampan.operations.verify import faults, repair
 from sampan.plan import Plan
 from sampan.storage.durable import read_json
 from sampan.store.layout import Layout
 from sampan.store.variant import Variant
+from sampan.weights.digests import weights_digest
 
 STORED = ("scan", "index", "preprocess", "extract")
 FUSED = ("scan", "index", "extract")

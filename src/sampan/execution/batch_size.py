@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sampan import plugins
-from sampan.encoders.inputs import longest
-from sampan.execution.out_of_memory import is_out_of_memory, let_go
+from sampan.encoders.pretrained.inputs import longest
+from sampan.execution.out_of_memory import free_memory, is_out_of_memory
+from sampan.plan import memory
 from sampan.plugins import Encode, Encoder, Modality
 
 log = logging.getLogger("sampan")
@@ -18,7 +18,7 @@ SHARE = 0.9
 """Of a GPU's memory that a batch may take; the next one's input has to fit beside it."""
 
 
-def rows_of_a_batch(
+def find_batch_rows(
     encoder: Encoder, encode: Encode, modality: Modality, device: str, what: str
 ) -> int:
     """
@@ -27,12 +27,11 @@ def rows_of_a_batch(
     Said in the log. Another process may come to another number where two are almost as fast.
     """
     row_bytes = longest(modality, 1)[0].nbytes
-    most = plugins.batch_rows(encoder, device, row_bytes)
+    most = memory.batch_rows(encoder, device, row_bytes)
     if encoder.batch != "auto" or device != "cuda":
         return most
     rows = largest(partial(_rate, encode, modality, device), most)
-    # a warning, since a worker's log shows nothing else
-    log.warning("%s: batches of %s rows, of %s at most", what, f"{rows:,}", f"{most:,}")
+    log.info("%s: batches of %s rows, of %s at most", what, f"{rows:,}", f"{most:,}")
     return rows
 
 
@@ -64,7 +63,7 @@ def _rate(encode: Encode, modality: Modality, device: str, rows: int) -> float |
     import torch
 
     data, length = longest(modality, rows)
-    let_go(device)
+    free_memory(device)
     torch.cuda.reset_peak_memory_stats()
     try:
         for _ in range(2):  # until kernels are chosen, and memory is taken here and there

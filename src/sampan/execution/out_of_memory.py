@@ -1,30 +1,19 @@
 """
-Batches that do not fit in memory: halved, and the work goes on.
+Allocations that fail: known by what libraries say, told with numbers, and made to fail in time.
 
 An allocation that fails is an answer; a process that the kernel or Dask kills for its memory is
-none. So a batch on the CPU runs under a limit that is reached first.
+none. So work on the CPU runs under a limit that is reached first.
 """
 
 import gc
-import logging
 import re
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from sampan.errors import ConfigError
-from sampan.plugins import TimesDevice
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-log = logging.getLogger("sampan")
-
-T = TypeVar("T")
 
 FAILED = re.compile(
     r"out of memory|not enough memory|can't allocate memory|failed to allocate memory"
@@ -40,115 +29,18 @@ WANTED = re.compile(
 )
 UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "pib": 2**50}
 SHARE = 0.9
-"""Of a worker's memory that a batch may bring it to; Dask kills at 0.95."""
-
-
-class RowLimit:
-    """How many rows of one loaded encoder fit in memory at once, as far as was found out."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self._most: int | None = None
-
-    def parts(self, rows: "NDArray[np.intp]") -> "Iterator[NDArray[np.intp]]":
-        """`rows` in parts of which each fits, as far as was found out until it is taken."""
-        start = 0
-        while start < len(rows):
-            stop = start + (self._most or len(rows))
-            yield rows[start:stop]
-            start = stop
-
-    def attempt(self, work: "Callable[[], T]", size: int, what: str, advice: str) -> "T | None":
-        """None where `size` rows do not fit; half of them are tried from then on."""
-        try:
-            with _memory_at_most(self.device):
-                return work()
-        except Exception as fault:
-            if not is_out_of_memory(fault):
-                raise
-            wanted = wanted_mb(fault)
-            if size == 1:
-                raise _too_large(what, "one sample", wanted, self.device, advice) from fault
-        # here the failed batch's arrays are no longer held by the exception
-        self._most = min(self._most or size, size // 2)
-        let_go(self.device)
-        log.warning(
-            "%s: a batch of %d rows does not fit in memory%s; going on with %d",
-            what, size, f" (wanted {wanted:,.0f} MB more)" if wanted else "", size // 2,
-        )  # fmt: skip
-        return None
-
-
-def in_parts(
-    encode: "Callable[[NDArray[np.intp]], NDArray[np.float32]]",
-    rows: "NDArray[np.intp]",
-    limit: RowLimit,
-    what: str,
-    advice: str = "",
-) -> "NDArray[np.float32]":
-    """
-    `encode(rows)` at once, or in as large parts as fit in memory; (row) → (row, embedding).
-
-    Parts are halved from then on, with a line in the log each time. `ConfigError` with numbers
-    where one row does not fit, and `advice` on its size. `what` names the work.
-    """
-    import numpy as np
-
-    parts: list[NDArray[np.float32]] = []
-    start = 0
-    while start < len(rows):
-        part = next(limit.parts(rows[start:]))
-        found = limit.attempt(partial(encode, part), len(part), what, advice)
-        if found is not None:
-            parts.append(found)
-            start += len(part)
-    return np.concatenate(parts) if len(parts) != 1 else parts[0]
-
-
-class EncodingBatch:
-    """
-    Rows that are encoded in two steps: begun when this is made, and ended when they are asked for.
-
-    `begin(rows)` gives what ends them. Where memory runs out in either step, they are encoded in
-    parts at the end, as `in_parts` does it.
-    """
-
-    def __init__(
-        self,
-        begin: "Callable[[NDArray[np.intp]], Callable[[], NDArray[np.float32]]]",
-        rows: "NDArray[np.intp]",
-        limit: RowLimit,
-        what: str,
-        advice: str = "",
-    ) -> None:
-        self._begin, self._rows, self._limit = begin, rows, limit
-        self._what, self._advice = what, advice
-        self._begun = limit.attempt(partial(begin, rows), len(rows), what, advice)
-        self.seconds: float | None = None
-        """That the device worked, where `begin` says so; known at the end."""
-
-    def end(self) -> "NDArray[np.float32]":
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            found = self._limit.attempt(begun, len(self._rows), self._what, self._advice)
-            if found is not None:
-                self.seconds = begun.seconds if isinstance(begun, TimesDevice) else None
-                return found
-        del begun
-        return in_parts(
-            lambda rows: self._begin(rows)(), self._rows, self._limit, self._what, self._advice
-        )
+"""Of a worker's memory that its work may bring it to; Dask kills at 0.95."""
 
 
 @contextmanager
-def loading(what: str, device: str) -> Iterator[None]:
+def explain_large_model(what: str, device: str) -> Iterator[None]:
     """A model that does not fit in memory is a `ConfigError` with numbers."""
     try:
         yield
     except Exception as fault:
         if not is_out_of_memory(fault):
             raise
-        raise _too_large(what, "the model", wanted_mb(fault), device) from fault
+        raise too_large(what, "the model", wanted_mb(fault), device) from fault
 
 
 def is_out_of_memory(fault: BaseException | None) -> bool:
@@ -172,9 +64,10 @@ def wanted_mb(fault: BaseException | None) -> float | None:
     return None
 
 
-def _too_large(
+def too_large(
     what: str, part: str, wanted: float | None, device: str, advice: str = ""
 ) -> ConfigError:
+    """What to tell of a `part` of the work that does not fit; `advice` says what to change."""
     change = advice or "take a smaller model"
     asked = f", it wanted {wanted:,.0f} MB more" if wanted else ""
     if device == "cuda":
@@ -193,7 +86,8 @@ def _too_large(
     )
 
 
-def let_go(device: str) -> None:
+def free_memory(device: str) -> None:
+    """Give back what nothing refers to any more."""
     gc.collect()
     if device == "cuda":
         import torch
@@ -214,7 +108,7 @@ def _memory_limit() -> int | None:
 
 
 @contextmanager
-def _memory_at_most(device: str) -> Iterator[None]:
+def limit_memory(device: str) -> Iterator[None]:
     """
     Let allocations fail that would bring this worker beyond its share.
 

@@ -306,7 +306,7 @@ class DatasetCheck:
         if entry.store:
             return self.modalities[modality]
         where = f"datasets.{self.name}.modalities.{modality}"
-        settings = plugins.wanted(encoder, entry.settings, where)
+        settings = plugins.decide_decoding(encoder, entry.settings, where)
         found: Modality = plugins.make("modalities", settings, where)
         return found
 

@@ -30,7 +30,9 @@ def schema() -> dict[str, Any]:
         for kind in plugins.kinds(group):
             form = plugins.settings_schema(group, kind)
             if group == "modalities":  # an encoder may decide them where nothing is stored
-                form["required"] = [name for name in form["required"] if name not in decided(kind)]
+                form["required"] = [
+                    name for name in form["required"] if name not in decidable(kind)
+                ]
             definitions |= form.pop("$defs", {})
             forms.append(form)
         description = definitions[entry.__name__]["description"]
@@ -39,9 +41,9 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found
 
 
-def decided(kind: str) -> set[str]:
+def decidable(kind: str) -> set[str]:
     """Settings of a kind of modality that one of the encoders can decide."""
-    found = [plugins.decided(encoder, kind) for encoder in plugins.kinds("encoders")]
+    found = [plugins.largest_decoding(encoder, kind) for encoder in plugins.kinds("encoders")]
     return {name for names in found for name in names}
 
 

@@ -17,18 +17,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sampan.encoders import weights
-from sampan.encoders.graphs import read_graph
-from sampan.encoders.integrity import tensors_of
-from sampan.encoders.sentence import refuse_other_output
-from sampan.encoders.weights import GRAPHS, PICKLES, Kind
+from sampan.encoders.pretrained.sentence import refuse_other_output
 from sampan.errors import ConfigError
+from sampan.progress import show_progress
 from sampan.storage.durable import storing
-from sampan.weights.staging import beside, stage, used
+from sampan.weights import digests
+from sampan.weights import folder as weights
+from sampan.weights.folder import GRAPHS, Kind
+from sampan.weights.graphs import read_graph
+from sampan.weights.hub import HUB, download
+from sampan.weights.integrity import tensors_of
+from sampan.weights.staging import files_to_stage, folder_beside, stage
 
 log = logging.getLogger("sampan")
 
-HUB = "hub:"
 CHECKPOINTS = frozenset({".pt", ".pth", ".bin", ".ckpt", ".safetensors"})
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -59,13 +61,15 @@ def run(args: argparse.Namespace) -> None:
     to, kind = Path(os.path.normpath(args.to)), args.kind
     _refuse_stray(args)
     with _folder(args, to) as (folder, is_ours):
-        files = used(folder, kind)
+        files = files_to_stage(folder, kind)
         _look_at(folder, files, kind)
         if to.exists() and not _is_empty(to):
             _refuse_other(files, to, kind)
             log.info("%s: is there already, with the same files", to)
         else:
-            stage(files, to, kind, move=is_ours)
+            total = sum(file.stat().st_size for file in files.values())
+            with show_progress(f"stage {to.name}", total, "bytes") as shown:
+                stage(files, to, kind, move=is_ours, show=shown.add)
     print(entry(to, kind, args.to), end="")
 
 
@@ -92,8 +96,8 @@ def _folder(args: argparse.Namespace, to: Path) -> Iterator[tuple[Path, bool]]:
         yield source, False
         return
     if args.source.startswith(HUB):
-        with beside(to) as made:
-            _download(args.source.removeprefix(HUB), args.revision, args.kind, made)
+        with folder_beside(to) as made:
+            download(args.source.removeprefix(HUB), args.revision, args.kind, made)
             yield made, True
     elif source.is_file():
         if source.suffix not in CHECKPOINTS:
@@ -101,7 +105,7 @@ def _folder(args: argparse.Namespace, to: Path) -> Iterator[tuple[Path, bool]]:
                 f"{source}: is no checkpoint of open_clip "
                 f"({', '.join(sorted(CHECKPOINTS))}) and no folder"
             )
-        with beside(to) as made:
+        with folder_beside(to) as made:
             _convert(source, args.activation, args.tokenizer, made)
             yield made, True
     else:
@@ -109,7 +113,7 @@ def _folder(args: argparse.Namespace, to: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _convert(source: Path, activation: str | None, tokenizer: Path | None, made: Path) -> None:
-    from sampan.encoders import open_clip
+    from sampan.weights import open_clip
 
     folder = tokenizer or source.parent
     found = [name for name in TOKENIZER if (folder / name).is_file()]
@@ -126,48 +130,19 @@ def _convert(source: Path, activation: str | None, tokenizer: Path | None, made:
         )  # fmt: skip
 
 
-def _download(name: str, revision: str | None, kind: Kind, made: Path) -> None:
-    """The files of a model on the hub that an encoder of `kind` may read."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise ConfigError(f"{HUB}{name}: write {HUB}ORGANISATION/MODEL")
-    os.environ["HF_HUB_OFFLINE"] = "0"  # asked for; read when the library is imported
-    import huggingface_hub
-
-    patterns = [f"*{ending}" for ending in sorted(weights.SETTINGS)]
-    if kind == "transformers":
-        patterns.append(f"*{weights.WEIGHTS}")
-    else:
-        patterns += [f"{place}{graph}*" for place in ("", "onnx/") for graph in GRAPHS]
-        patterns.append(f"[0-9]*/*{weights.WEIGHTS}")  # of sentence-transformers' modules
-    try:
-        huggingface_hub.snapshot_download(
-            name,
-            revision=revision,
-            local_dir=made,
-            allow_patterns=patterns,
-            ignore_patterns=[f"*{ending}" for ending in sorted(PICKLES)],
-        )
-    except Exception as fault:  # of the network, of the hub, of what it sent
-        reason = (str(fault).strip() or type(fault).__name__).splitlines()[0]
-        raise ConfigError(
-            f"{HUB}{name}: cannot be downloaded: {reason}; where there is no network, copy the "
-            "model's folder and stage that"
-        ) from fault
-
-
 def _look_at(folder: Path, files: Mapping[str, Path], kind: Kind) -> None:
     """
     Refuse, before a long copy, what no encoder could load: a cut file, an unknown model, parts that
     do not fit each other.
     """
-    from sampan.encoders.inputs import fit_faults
-    from sampan.encoders.skeletons import shape_faults, skeleton
-    from sampan.encoders.towers import kinds_of, reads_encoder_alone
+    from sampan.encoders.pretrained.architecture import build_architecture, shape_faults
+    from sampan.encoders.pretrained.backbone import kinds_of, reads_encoder_alone
+    from sampan.encoders.pretrained.inputs import fit_faults
 
     for file in files.values():
         if file.suffix == weights.WEIGHTS:
             tensors_of(file)
-    model = skeleton(folder)
+    model = build_architecture(folder)
     faults = shape_faults(folder, model) if kind == "transformers" else []
     kinds = kinds_of(model)
     for each in kinds:
@@ -197,8 +172,8 @@ def _is_empty(to: Path) -> bool:
 def _refuse_other(files: Mapping[str, Path], to: Path, kind: Kind) -> None:
     if not to.is_dir():
         raise ConfigError(f"{to}: is there already, and no folder; take another --to")
-    asked = weights.digest_of({name: weights.sha256_of(file) for name, file in files.items()})
-    there = weights.weights_digest(to, kind)
+    asked = digests.digest_of({name: digests.sha256_of(file) for name, file in files.items()})
+    there = digests.weights_digest(to, kind)
     if asked != there:
         raise ConfigError(
             f"{to}: holds other files: digest {there}, the source has {asked}; nothing was "
@@ -216,7 +191,7 @@ def entry(folder: Path, kind: Kind, path: Path) -> str:
     settings: dict[str, Any] = {
         "kind": kind,
         "path": str(path),
-        "digest": weights.weights_digest(folder, kind),
+        "digest": digests.weights_digest(folder, kind),
         "output": _output(folder, kind),
     }
     text = yaml.safe_dump(
@@ -244,9 +219,9 @@ def _output(folder: Path, kind: Kind) -> str:
         if any(name.endswith("_embeds") for name in outputs):
             return "projection"
         return "mean" if "last_hidden_state" in outputs else "pooled"
-    from sampan.encoders.skeletons import skeleton
-    from sampan.encoders.towers import kinds_of
+    from sampan.encoders.pretrained.architecture import build_architecture
+    from sampan.encoders.pretrained.backbone import kinds_of
 
-    model = skeleton(folder)
+    model = build_architecture(folder)
     shared = any(hasattr(model, f"get_{modality}_features") for modality in kinds_of(model))
     return "projection" if shared else "mean"

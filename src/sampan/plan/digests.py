@@ -36,7 +36,7 @@ def extract_identity(
 
 def fused_modality(entry: ModalityEntry, encoder_kind: str) -> Any:
     """A modality as it is planned where an encoder may decide some of its settings."""
-    settings = {**plugins.decided(encoder_kind, entry.kind), **entry.settings}
+    settings = {**plugins.largest_decoding(encoder_kind, entry.kind), **entry.settings}
     return plugins.make("modalities", settings, entry.kind)
 
 
@@ -44,7 +44,7 @@ def _fused_identity(entry: ModalityEntry, encoder_kind: str) -> dict[str, Any]:
     """How a row becomes an encoder's input, but for what the encoder's digest stands for."""
     plugin = fused_modality(entry, encoder_kind)
     identity = plugins.identity("modalities", entry.kind, plugin)
-    decided = plugins.decided(encoder_kind, entry.kind)
+    decided = plugins.largest_decoding(encoder_kind, entry.kind)
     kept = {name: value for name, value in identity["settings"].items() if name not in decided}
     return {
         "revision": plugins.REVISIONS["preprocess"],

@@ -76,7 +76,7 @@ def _as_decoded(
     decided = []
     for kind in kinds:
         try:
-            decided.append(plugins.decided(kind, str(settings.get("kind"))))
+            decided.append(plugins.largest_decoding(kind, str(settings.get("kind"))))
         except PluginError:
             decided.append({})
     return [{**names, **settings} for names in decided]

@@ -6,6 +6,7 @@ From the settings alone; no array library is imported here.
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 from sampan import plugins
 
@@ -22,6 +23,11 @@ LARGEST_BLOCK_BYTES = AHEAD_BYTES["processes"] // 2
 """Rows that an encoder of one thread is given at a time, in bytes; one row may be more."""
 BLOCKS = 3
 """That a worker holds: one under way, one ready, one being read."""
+
+AUTO_ROWS: Mapping[str, int] = {"cpu": 32, "cuda": 1024}
+"""Rows in a batch at most where the settings say `auto`, on each device."""
+AUTO_BYTES = 160 * 2**20
+"""Bytes of such a batch at most, as its rows are stored; 32 rows may be more."""
 
 LONG_ROW_BYTES = 2**21
 """From here on a row's length is named where memory does not suffice."""
@@ -56,7 +62,9 @@ def encoder_mb(
     decode a `fused` modality besides hold its decoders and what is ready for the encoder, those of
     a `stored` one its rows where they are long.
     """
-    workers = threads if plugin.workers == "processes" else max(1, gpus)
+    on_gpus = gpus > 0 and "cuda" in plugin.devices
+    shares = workers_on("cuda" if on_gpus else "cpu", plugin)
+    workers = threads if shares == "processes" else max(1, gpus if on_gpus else 1)
     work = plugin.memory_bytes()
     modality = fused or stored
     if modality is not None:
@@ -64,21 +72,36 @@ def encoder_mb(
             work = max(work, plugin.row_memory_bytes(modality))
         row = row_bytes(modality)
         # a rule's memory is set before it is known whether it is granted a GPU
-        perhaps_gpu = plugin.workers == "one"
-        batch = plugins.batch_rows(plugin, "cuda" if perhaps_gpu else "cpu", row)
-        block = row * rows_of_block(plugin.workers, batch, row)
+        perhaps_gpu = "cuda" in plugin.devices
+        batch = batch_rows(plugin, "cuda" if perhaps_gpu else "cpu", row)
+        block = row * rows_of_block(shares, batch, row)
     if fused is not None:
         decoders = max(1, threads // workers)
         held = 2 * BLOCKS if perhaps_gpu else BLOCKS  # and two buffers to copy from
-        work += decoders * decoder_bytes(fused) + 2 * AHEAD_BYTES[plugin.workers] + held * block
+        work += decoders * decoder_bytes(fused) + 2 * AHEAD_BYTES[shares] + held * block
     elif stored is not None:
         # what an encoder says of itself has room for a block that is not larger than this
-        usual = plugins.AUTO_BYTES if perhaps_gpu else LARGEST_BLOCK_BYTES
+        usual = AUTO_BYTES if perhaps_gpu else LARGEST_BLOCK_BYTES
         work += BLOCKS * max(0, block - usual)
     return MASTER_MB + workers * (WORKER_MB + -(-work // 2**20))
 
 
-def rows_of_block(workers: str, batch: int, row: int) -> int:
+def workers_on(device: str, plugin: plugins.Encoder) -> Literal["processes", "one"]:
+    """How an encoder's processes share the job's threads: on a GPU each is the only one of its."""
+    return "one" if device == "cuda" else plugin.workers
+
+
+def batch_rows(plugin: plugins.Encoder, device: str, row: int) -> int:
+    """Rows of so many bytes in a batch at most, by the settings: a power of two with `auto`."""
+    if plugin.batch != "auto":
+        return plugin.batch
+    rows = AUTO_ROWS[device]
+    while rows > AUTO_ROWS["cpu"] and rows * row > AUTO_BYTES:
+        rows //= 2
+    return rows
+
+
+def rows_of_block(workers: Literal["processes", "one"], batch: int, row: int) -> int:
     """Rows of so many bytes that an encoder with these workers is given at a time, of a batch."""
     return batch if workers == "one" else max(1, min(batch, LARGEST_BLOCK_BYTES // max(1, row)))
 

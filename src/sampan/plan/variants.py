@@ -130,14 +130,14 @@ class Plan:
         ]
 
     def encoders(self, *, gpu: bool) -> list[str]:
-        """Names of the encoders that a GPU makes fast, or of all others."""
+        """Names of the encoders that may be granted a GPU, or of all others."""
         return [
             name
             for name, entry in self.config.encoders.items()
             if gpu
             == (
                 entry.device != "cpu"
-                and plugins.plugin_class("encoders", entry.kind).workers == "one"
+                and "cuda" in plugins.plugin_class("encoders", entry.kind).devices
             )
         ]
 

@@ -18,10 +18,10 @@ import numpy as np
 from sampan import plugins
 from sampan.compute import Grant, Workers
 from sampan.errors import StorageError
-from sampan.execution.decoding import DIGEST, modality_of
-from sampan.execution.encoding import DTYPE, Encoding, encoded, rows_at_once
+from sampan.execution.decoding import DIGEST
+from sampan.execution.encoding import DTYPE, Encoding, encode_rows, rows_at_once
 from sampan.execution.engine import make_partition_in_turn
-from sampan.execution.loaded_encoder import encoder_of, forget_loaded, load_encoder
+from sampan.execution.loaded_encoder import forget_encoders, load_encoder, make_encoder
 from sampan.execution.shard_job import Block, ShardMaker, ShardRows, ShardTask, Upstream
 from sampan.execution.timings import WAIT, Timings
 from sampan.execution.upstream import Sources, StageAbove
@@ -62,7 +62,7 @@ class Extractor(ShardMaker[ExtractJob]):
 
     @property
     def _encoder(self) -> Encoder:
-        return encoder_of(self.job.encoder)
+        return make_encoder(self.job.encoder)
 
     @property
     def upstream(self) -> Upstream:
@@ -78,7 +78,7 @@ class Extractor(ShardMaker[ExtractJob]):
             return choose_layout(self.job, _dimensions(pinned, self.job.stage.encoder))
         self.check_memory(grant)
         dimensions = load_encoder(self.for_workers().job, "cpu").encode.dimensions
-        forget_loaded()  # the workers load their own
+        forget_encoders()  # the workers load their own
         return choose_layout(self.job, dimensions)
 
     def check_memory(self, grant: Grant) -> None:
@@ -92,10 +92,9 @@ class Extractor(ShardMaker[ExtractJob]):
         grant.need(needed, f"extract {self.job.stage.variant}", memory.advice_on(modality))
 
     def workers(self, grant: Grant) -> tuple[Workers, str]:
-        if self._encoder.workers == "processes":
-            return "processes", "cpu"
-        device = grant.device(self.job.device)
-        return ("gpus" if device == "cuda" else "one"), device
+        encoder = self._encoder
+        device = grant.device(self.job.device) if "cuda" in encoder.devices else "cpu"
+        return ("gpus" if device == "cuda" else encoder.workers), device
 
     def for_workers(self) -> Self:
         """With the settings at which the encoder has its modality decoded."""
@@ -103,7 +102,7 @@ class Extractor(ShardMaker[ExtractJob]):
             return self
         stage = self.job.stage
         where = f"datasets.{stage.dataset}.modalities.{stage.modality}"
-        settings = plugins.wanted(self._encoder, self.job.modality.values, where)
+        settings = plugins.decide_decoding(self._encoder, self.job.modality.values, where)
         return replace(self, job=replace(self.job, modality=ModalitySettings(settings)))
 
     # In a worker ------------------------------------------------------------------------------
@@ -111,12 +110,8 @@ class Extractor(ShardMaker[ExtractJob]):
     def prepare(self, task: ShardTask) -> None:
         load_encoder(self.job, task.device)
 
-    def _decoders(self, task: ShardTask) -> int:
-        """Threads that decode beside the one that encodes."""
-        return 1 if self._encoder.workers == "processes" else task.threads
-
     def threads(self, task: ShardTask) -> Mapping[str, int]:
-        decoders = self._decoders(task)
+        decoders = task.threads
         reading = {"read": decoders, "decode": decoders} if self.job.reads_source else {"read": 1}
         return reading | {"encode": 1, "write": 1, WAIT: 1}
 
@@ -129,27 +124,19 @@ class Extractor(ShardMaker[ExtractJob]):
         timings: Timings,
     ) -> Mapping[int, str]:
         loaded = load_encoder(self.job, task.device)
-        most_bytes = memory.AHEAD_BYTES[loaded.encoder.workers]
+        most_bytes = memory.AHEAD_BYTES[loaded.workers]
         blocks = rows.ahead(
-            rows_at_once(loaded, rows.row_bytes),
-            threads=self._decoders(task),
-            most_bytes=most_bytes,
+            rows_at_once(loaded, rows.row_bytes), threads=task.threads, most_bytes=most_bytes
         )
-        encoding = Encoding(
-            loaded,
-            layout.arrays[layout.main].spec.shape,
-            timings,
-            first=task.first,
-            what=f"extract {self.job.stage.variant}",
-            advice=memory.advice_on(modality_of(self.job.modality)),
-        )
+        shape = layout.arrays[layout.main].spec.shape
+        encoding = Encoding(loaded, shape, timings, first=task.first)
         with closing(encoding), WriteBehind(write, most_bytes) as behind, blocks:
             for embeddings in encoding.of(_settled(rows, blocks)):
                 behind.put(embeddings)
         return encoding.invalid
 
     def try_row(self, task: ShardTask, block: Block) -> None:
-        encoded(load_encoder(self.job, task.device).encode, block, np.array([0]))
+        encode_rows(load_encoder(self.job, task.device).encode, block, np.array([0]))
 
 
 def _settled(rows: ShardRows, blocks: Iterable[Block]) -> Iterator[Block]:

@@ -1,1 +1,1 @@
-"""Folders of weights: digests, staging."""
+"""Folders of weights: what is read from them, whether it is whole, their digests, staging."""

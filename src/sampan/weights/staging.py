@@ -7,20 +7,20 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from sampan.encoders import weights
-from sampan.encoders.integrity import refuse_altered, weight_files
-from sampan.encoders.weights import GRAPHS, PICKLES, Kind
 from sampan.errors import ConfigError, StorageError
-from sampan.progress import Progress, show_progress
 from sampan.storage.durable import fsync_folder, storing
+from sampan.weights import digests
+from sampan.weights import folder as weights
+from sampan.weights.folder import GRAPHS, PICKLES, Kind
+from sampan.weights.integrity import refuse_altered, weight_files
 
 BLOCK_BYTES = 8 * 2**20
 
 
-def used(folder: Path, kind: Kind) -> dict[str, Path]:
+def files_to_stage(folder: Path, kind: Kind) -> dict[str, Path]:
     """
     Name in the staged folder → file, of those that an encoder of `kind` reads.
 
@@ -82,32 +82,35 @@ def _refuse_pickles(folder: Path, where: Path, kind: Kind) -> None:
     )
 
 
-def stage(files: Mapping[str, Path], to: Path, kind: Kind, *, move: bool) -> str:
+def stage(
+    files: Mapping[str, Path], to: Path, kind: Kind, *, move: bool, show: Callable[[int], None]
+) -> str:
     """
     Make the folder `to` of `files`, atomically and durably; returns its digest.
 
-    `StorageError` where there is no space, or where what was written reads back otherwise.
+    `show` is told the bytes of each piece that is done. `StorageError` where there is no space, or
+    where what was written reads back otherwise.
     """
     total = sum(file.stat().st_size for file in files.values())
-    with beside(to) as made:
+    with folder_beside(to) as made:
         free = shutil.disk_usage(made).free
         if not move and total > free:
             raise StorageError(
                 f"{to}: {total / 1e6:,.0f} MB to copy, {free / 1e6:,.0f} MB are free there"
             )
         hashes = {}
-        with storing(to), show_progress(f"stage {to.name}", total, "bytes") as shown:
+        with storing(to):
             for name, file in files.items():
                 (made / name).parent.mkdir(exist_ok=True)
                 if move:
-                    hashes[name] = weights.sha256_of(file)
+                    hashes[name] = digests.sha256_of(file)
                     os.replace(file, made / name)
                     _fsync(made / name)
-                    shown.add((made / name).stat().st_size)
+                    show((made / name).stat().st_size)
                 else:
-                    hashes[name] = _copied(file, made / name, shown)
-        found = weights.weights_digest(made, kind)
-        if found != weights.digest_of(hashes):
+                    hashes[name] = _copied(file, made / name, show)
+        found = digests.weights_digest(made, kind)
+        if found != digests.digest_of(hashes):
             raise StorageError(f"{to}: what was written reads back otherwise; nothing was staged")
         with storing(to):
             for folder in (*made.glob("*/"), made):
@@ -118,7 +121,7 @@ def stage(files: Mapping[str, Path], to: Path, kind: Kind, *, move: bool) -> str
 
 
 @contextlib.contextmanager
-def beside(to: Path) -> Iterator[Path]:
+def folder_beside(to: Path) -> Iterator[Path]:
     """A new folder beside `to`, on the same file system; removed where it is still there."""
     made = to.parent / f".{to.name}.{secrets.token_hex(4)}.partial"
     with storing(made):
@@ -129,14 +132,14 @@ def beside(to: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _copied(file: Path, to: Path, shown: Progress) -> str:
+def _copied(file: Path, to: Path, show: Callable[[int], None]) -> str:
     """Copy and fsync; returns the SHA-256 of what was read."""
     digest = hashlib.sha256()
     with file.open("rb") as source, to.open("wb") as target:
         while block := source.read(BLOCK_BYTES):
             digest.update(block)
             target.write(block)
-            shown.add(len(block))
+            show(len(block))
         target.flush()
         os.fsync(target.fileno())
     return digest.hexdigest()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from workflows.clone import Clone
 
-from sampan.encoders.weights import weights_digest
 from sampan.operations.doctor import Snakemake
+from sampan.weights.digests import weights_digest
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -5,9 +5,9 @@ import pytest
 
 import sampan
 from sampan.compute import Grant
-from sampan.encoders.weights import weights_digest
 from sampan.operations.doctor import job as doctor_job
 from sampan.plan.jobs import EncoderSettings
+from sampan.weights.digests import weights_digest
 
 MODEL = b"\x08\x07\x3a\x03\x12\x01g"
 """An ONNX file with a version and a graph that has only a name."""

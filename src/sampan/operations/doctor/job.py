@@ -23,11 +23,11 @@ from typing import Any, Literal
 
 import sampan
 from sampan.compute import Grant
-from sampan.encoders.weights import weights_digest
 from sampan.errors import ConfigError
 from sampan.operations.doctor.storage import file_system, try_storage
 from sampan.plan.jobs import DoctorJob, EncoderSettings
 from sampan.slurm.cluster import Cluster, SlurmRefused
+from sampan.weights.digests import weights_digest
 
 PACKAGES = ("sampan", "torch", "zarr", "numpy", "pyarrow", "dask", "distributed", "snakemake")
 TRY_GPUS = ["-m", "sampan.operations.doctor.gpus"]

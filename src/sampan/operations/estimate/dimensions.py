@@ -49,7 +49,7 @@ class Dimensions:
         try:
             decoded = entry.settings
             if not entry.store:
-                decoded = plugins.wanted(encoder, decoded, modality_name)
+                decoded = plugins.decide_decoding(encoder, decoded, modality_name)
             modality: Modality = plugins.make("modalities", decoded, modality_name)
             if faults := encoder.check(modality):
                 raise ConfigError(faults)
