@@ -16,7 +16,7 @@ import zarr
 from steps import running
 
 from sampan.cli import main
-from sampan.sources.files import SampleFiles
+from sampan.index.sample_files import SampleFiles
 from sampan.storage import lease
 from sampan.storage.durable import read_json
 from sampan.store import ledger
