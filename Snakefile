@@ -24,7 +24,7 @@ container: "envs/sampan.sif"  # made from envs/sampan.def; used where Apptainer 
 
 
 include: "rules/common.smk"
-include: "rules/digits.smk"
+include: "workflows/digits/digits.smk"
 include: "rules/index.smk"
 include: "rules/preprocess.smk"
 include: "rules/extract.smk"

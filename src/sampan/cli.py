@@ -23,7 +23,6 @@ from sampan.terminal import one_line, set_up_log
 STOPPED_EARLY = 75
 
 RULES = {
-    "digits": "make the digits dataset: images, captions and tones",
     "scan": "count a dataset's samples and find where each partition starts",
     "index": "list the samples of one partition",
     "preprocess": "decode one modality of one partition into a canonical array",

@@ -69,8 +69,9 @@ def test_a_finished_run_has_the_files_and_bytes_that_were_estimated(finished):
     checkpoints = 2 * 2  # at most two a model; how many are made in time depends on the machine
     made = len(list(finished.folder.glob("results/models/*/checkpoints/step-*")))
     spared = quarantines + 3 * (checkpoints - made)
+    own = 3  # log, benchmark and record of the rule that makes the raw files
     assert 2 <= made <= checkpoints
-    assert len(files) == found["files"]["amount"] - spared
+    assert len(files) - own == found["files"]["amount"] - spared
     size = sum(path.stat().st_size for path in files) + bytes_of_checkpoints_to_come(finished)
     assert found["bytes"]["amount"] == pytest.approx(size, rel=0.1)
     assert found["node_hours"]["complete"]

@@ -9,9 +9,7 @@ HEADER = (
     *("rule", "partition", "node", "CPUs (asked)", "MB (asked)", "GPUs (asked)", "torch"),
     *("weights", "results", "network", "verdict"),
 )
-ORDER = (
-    *("digits", "scan", "index", "preprocess_part", "extract", "extract_gpu", "train", "evaluate"),
-)
+ORDER = (*("scan", "index", "preprocess_part", "extract", "extract_gpu", "train", "evaluate"),)
 """Of the data."""
 LEAST_FREE_BYTES = 10**9
 LEAST_FREE_INODES = 10_000
@@ -34,9 +32,9 @@ def table(found: Sequence[Found], here: Mapping[str, Any]) -> list[str]:
 
 
 def in_order(rule: str) -> tuple[int, str]:
-    """A key to sort rules by; a rule of one dataset, `scan_digits`, stands with its family."""
+    """A key to sort rules by: those of a workflow's own first, `scan_digits` with its family."""
     family = rule if rule in ORDER else rule.partition("_")[0]
-    return (ORDER.index(family) if family in ORDER else len(ORDER), rule)
+    return (ORDER.index(family) if family in ORDER else -1, rule)
 
 
 def merged(found: Sequence[tuple[str, str]], num_rules: int) -> list[str]:

@@ -13,9 +13,6 @@ from sampan.plan import Plan, Stage
 from sampan.storage.durable import read_json
 from sampan.store.documents import ScanState
 
-MADE_HERE = "resources/digits/samples.csv"
-"""The one table that a rule of the workflow makes: `rules/digits.smk`."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -95,22 +92,13 @@ def _rows(
 
 
 def jobs_of(plan: Plan, rows: Mapping[str, Rows]) -> list[Work]:
-    """In the order of the data."""
+    """In the order of the data; rules of a workflow's own, which make raw files, are not known."""
     found: list[Work] = []
     for name in plan.config.datasets:
         found += _of_dataset(plan, name, rows[name])
     for stage in plan.models.values():
         found += _of_model(stage, rows[stage.dataset].rows)
-    if digits := _digits(plan):
-        found.insert(0, digits)
     return [*found, Work(step="report", dataset="", name="", rules={"report": 1}, outputs=1)]
-
-
-def _digits(plan: Plan) -> Work | None:
-    sources = [entry for settings in plan.config.datasets.values() for entry in settings.source]
-    if all(entry.settings.get("path") != MADE_HERE for entry in sources):
-        return None
-    return Work(step="digits", dataset="", name="", rules={"digits": 1}, outputs=1)
 
 
 def _of_dataset(plan: Plan, name: str, rows: Rows) -> Iterator[Work]:

@@ -33,13 +33,6 @@ class Measured:
     def benchmarks(self) -> Path:
         return self.folder / "benchmarks"
 
-    def digits(self) -> Rate | None:
-        path = self.benchmarks / "digits" / "digits.tsv"
-        seconds = _seconds(path)
-        if seconds is None:
-            return None
-        return rate_of([Job(seconds, 0)], seconds, self._source(path, 1))
-
     def scan(self, dataset: str) -> Rate | None:
         """Of the dataset, else of another."""
         for owner, remark in self._owners(dataset):

@@ -10,6 +10,7 @@ lets a place idle while a job is ready ends by W/m + (1 - 1/m) C (Graham, SIAM J
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sampan.config.names import FeatureName
 from sampan.operations.estimate.jobs import Work
 from sampan.operations.estimate.rates import Rate
 from sampan.plan import Plan
@@ -93,15 +94,13 @@ def _chain(plan: Plan, timed: Mapping[tuple[str, str, str], Timed]) -> float:
 
     ends: dict[tuple[str, str], float] = {}
     indexed = {
-        dataset: longest("digits", "", "")
-        + longest("scan", dataset, dataset)
-        + longest("index", dataset, dataset)
+        dataset: longest("scan", dataset, dataset) + longest("index", dataset, dataset)
         for dataset in plan.config.datasets
     }
     for (dataset, modality), stage in plan.preprocessed.items():
         ends[dataset, modality] = indexed[dataset] + longest("preprocess", dataset, stage.variant)
     for (dataset, name), stage in plan.features.items():
-        above = ends.get((dataset, name.partition(".")[0]), indexed[dataset])
+        above = ends.get((dataset, FeatureName.parse(name).modality), indexed[dataset])
         ends[dataset, name] = above + longest("extract", dataset, stage.variant)
     models = [
         max(ends[model.dataset, feature] for feature in model.inputs)

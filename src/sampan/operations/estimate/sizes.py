@@ -126,17 +126,14 @@ class Sizes:
             found = self._index(work, self.plan.config.datasets[work.dataset])
         elif work.step in ("train", "evaluate"):
             found = self._model(work)
-        elif work.step == "report":
-            found = Size(parts=(Files("page and its copy", 2, 2 * REPORT_BYTES),), source="assumed")
         else:
-            found = Size(parts=(), source="its raw files, in resources/, are not counted")
+            found = Size(parts=(Files("page and its copy", 2, 2 * REPORT_BYTES),), source="assumed")
         if found.parts is None:
             return found
         jobs = sum(work.rules.values())
-        said = 0 if work.stage is None and work.step == "digits" else jobs
         beside = (
             Files("logs", jobs, jobs * LOG_BYTES),
-            Files("events", said, said * EVENTS_BYTES),
+            Files("events", jobs, jobs * EVENTS_BYTES),
             Files("benchmarks", jobs, jobs * BENCHMARK_BYTES),
         )
         return Size(parts=(*found.parts, *beside), source=found.source)

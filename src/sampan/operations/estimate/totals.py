@@ -103,9 +103,9 @@ class Estimate:
         if unknown := [line.work for line in self.lines if not line.timed.measured]:
             names = ", ".join(work.label for work in unknown)
             todo = []
-            if any(work.step not in ("digits", "train", "evaluate") for work in unknown):
+            if any(work.step not in ("train", "evaluate") for work in unknown):
                 todo.append("say --probe 1024 where the data is")
-            if any(work.step in ("digits", "train", "evaluate") for work in unknown):
+            if any(work.step in ("train", "evaluate") for work in unknown):
                 todo.append("name a run that has them with --results")
             yield f"not measured: {names}; {', or '.join(todo)}"
         yield from self._doubts()
@@ -210,8 +210,6 @@ def _rate(work: Work, measured: Sequence[Measured]) -> Rate | None:
 
 
 def _rate_in(work: Work, run: Measured) -> Rate | None:
-    if work.step == "digits":
-        return run.digits()
     if work.step == "scan":
         return run.scan(work.dataset)
     if work.step == "index":

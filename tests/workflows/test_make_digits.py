@@ -4,12 +4,11 @@ import io
 import wave
 from pathlib import Path
 
+import make_digits as step
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-
-from sampan.steps import digits as step
 
 Q23_HZ = {
     1: (697, 1209), 2: (697, 1336), 3: (697, 1477), 4: (770, 1209), 5: (770, 1336),
@@ -20,7 +19,7 @@ Q23_HZ = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
-    step.digits(folder / "samples.csv")
+    step.make_digits(folder / "samples.csv")
     return folder
 
 
@@ -45,7 +44,7 @@ def test_there_are_1797_samples_each_with_its_files(made):
 
 
 def test_a_second_run_writes_the_same_bytes(made, tmp_path):
-    step.digits(tmp_path / "samples.csv")
+    step.make_digits(tmp_path / "samples.csv")
 
     assert digest(tmp_path) == digest(made)
 

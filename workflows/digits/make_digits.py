@@ -1,23 +1,25 @@
 """
 Make the digits dataset: handwritten digits as PNG, captions in words, dial tones as WAV.
 
+    python workflows/digits/make_digits.py resources/digits/samples.csv
+
 The images are the 1,797 digits of 8×8 pixels that scikit-learn ships (Alpaydin and Kaynak, 1998). A
 tone is the digit's pair of frequencies on a telephone's keypad (ITU-T Q.23), with random level,
 phase, duration and start, under noise so strong that it is misheard about one time in ten.
 """
 
-import argparse
 import csv
 import io
+import sys
 import wave
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from sampan.storage.durable import write_bytes
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 RATE_HZ = 8000
 SECONDS = 0.5
@@ -49,20 +51,8 @@ TEMPLATES = {
 }
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, help="the table to write: …/samples.csv")
-
-
-def run(args: argparse.Namespace) -> None:
-    digits(args.out)
-
-
-def digits(table: Path) -> None:
+def make_digits(table: Path) -> None:
     """Write the files, and the table that lists them last; the same bytes every time."""
-    import numpy as np
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
     images, labels = load_digits(return_X_y=True)
     random = np.random.default_rng(1797)
     folder = table.parent
@@ -80,17 +70,15 @@ def digits(table: Path) -> None:
     write_bytes(table, text.getvalue().encode())
 
 
-def caption(digit: int, random: "np.random.Generator") -> str:
+def caption(digit: int, random: np.random.Generator) -> str:
     """The digit in words, in a language and a template chosen at random."""
     language = list(WORDS)[random.integers(len(WORDS))]
     template = TEMPLATES[language][random.integers(len(TEMPLATES[language]))]
     return template.format(WORDS[language].split()[digit])
 
 
-def tone(digit: int, random: "np.random.Generator") -> "NDArray[np.float64]":
+def tone(digit: int, random: np.random.Generator) -> NDArray[np.float64]:
     """(time) in −1 … 1 at 8 kHz: two sines of 0.1 to 0.4 s somewhere in half a second of noise."""
-    import numpy as np
-
     time = np.arange(int(RATE_HZ * SECONDS)) / RATE_HZ
     seconds = random.uniform(0.1, 0.4)
     start = random.uniform(0, SECONDS - seconds)
@@ -103,11 +91,13 @@ def tone(digit: int, random: "np.random.Generator") -> "NDArray[np.float64]":
     return np.clip(sound, -1, 1)
 
 
-def _write_wav(path: Path, sound: "NDArray[np.float64]") -> None:
-    import numpy as np
-
+def _write_wav(path: Path, sound: NDArray[np.float64]) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE_HZ)
         file.writeframes(np.round(sound * 32767).astype("<i2").tobytes())
+
+
+if __name__ == "__main__":
+    make_digits(Path(sys.argv[1]))

@@ -1,5 +1,5 @@
 """
-Make the digits dataset from what scikit-learn ships; the default run's raw files.
+Make the raw files of the default run from what scikit-learn ships.
 
 out  resources/digits/{images/*.png, tones/*.wav, samples.csv}
 """
@@ -15,8 +15,10 @@ rule digits:
     benchmark:
         f"{RESULTS}/benchmarks/digits/digits.tsv"
     conda:
-        "../envs/sampan.yaml"
+        "../../envs/sampan.yaml"
+    params:
+        script=workflow.source_path("make_digits.py"),
     shell:
         r"""
-        sampan digits --out {output:q} 2>{log:q}
+        python {params.script:q} {output:q} 2>{log:q}
         """
