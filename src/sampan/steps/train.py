@@ -20,7 +20,6 @@ from sampan.compute import Grant
 from sampan.compute.stopping import StoppedEarly
 from sampan.config.models import RetrieveSettings, TrainSettings
 from sampan.dataset.model_samples import Samples
-from sampan.errors import DataError
 from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
 from sampan.plan.identity import digest_of
@@ -105,9 +104,7 @@ def _train(
 
     key = digest_of([job.stage.digest, samples.upstream_digests(), roles.roles.tobytes().hex()])
     checkpoints = Checkpoints(folder=samples.folder / "checkpoints", key=key, outbox=outbox)
-    try:
-        checkpoints.latest()
-    except DataError:
+    if checkpoints.are_of_another_run():
         log.info("other samples or features than the checkpoints were made from: starting anew")
         checkpoints.clear()
     assert not isinstance(job.settings, RetrieveSettings)
