@@ -26,6 +26,7 @@ from sampan.plan.identity import digest_of
 from sampan.plan.jobs import TrainJob, changed_settings
 from sampan.steps.flags import add_flags, grant_of
 from sampan.storage.durable import patiently, write_bytes, write_json
+from sampan.storage.parquet import write_table
 from sampan.terminal import shortened
 from sampan.training.roles import ROLES, Roles
 
@@ -162,10 +163,7 @@ def _write_empty(path: Path, job: TrainJob, outbox: Path) -> None:
 
 
 def _write_samples(samples: Samples, roles: Roles, outbox: Path) -> None:
-    import io
-
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     names = np.array(ROLES, object)
     reasons = np.array([None, *roles.reason_names[1:]], object)
@@ -178,6 +176,4 @@ def _write_samples(samples: Samples, roles: Roles, outbox: Path) -> None:
     for name, stage in samples.modalities.items():
         digests = samples.digests(stage)
         columns[f"{name}.digest"] = pa.array([row.tobytes().hex() for row in digests], pa.string())
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
-    write_bytes(samples.folder / "samples.parquet", sink.getvalue(), outbox)
+    write_table(samples.folder / "samples.parquet", pa.table(columns), outbox)

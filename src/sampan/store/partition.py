@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sampan.storage.durable import write_bytes, write_json
+from sampan.storage.durable import write_json
 from sampan.storage.outbox import discard
+from sampan.storage.parquet import write_table
 from sampan.store import ledger
 from sampan.store.identity import digest_lines
 from sampan.store.layout import Layout
@@ -125,7 +126,6 @@ class Partition:
         self, invalid: list[tuple[int, str]], columns: Mapping[str, Sequence[Any]]
     ) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         path = self.variant.quarantine(self.part)
         if not invalid:
@@ -138,9 +138,7 @@ class Partition:
                 **{name: list(values) for name, values in columns.items()},
             }
         )
-        content = pa.BufferOutputStream()
-        pq.write_table(table, content)
-        write_bytes(path, content.getvalue().to_pybytes(), self.outbox)
+        write_table(path, table, self.outbox)
 
     def write_receipt(self, path: Path, receipt: dict[str, Any]) -> None:
         write_json(path, receipt, self.outbox)

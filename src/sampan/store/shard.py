@@ -9,7 +9,6 @@ chunk.
 import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import google_crc32c
@@ -56,12 +55,7 @@ class ShardWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._file.close()
             if kind is not None:

@@ -9,7 +9,6 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -68,12 +67,7 @@ class Feed:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped = True
         self._room.release()
         self._thread.join()
