@@ -30,11 +30,11 @@ from sklearn.svm import SVC, SVR
 
 from sampan import plugins
 from sampan.config.models import AlignSettings, ClassifySettings, RegressSettings
+from sampan.models.features import ArrayFeatures
+from sampan.models.targets import ClassTargets, ContentTargets, ValueTargets
 from sampan.training.checkpoint import Checkpoints
-from sampan.training.features import ArrayFeatures
 from sampan.training.loop import Trained, train
 from sampan.training.predict import embeddings, probabilities, values
-from sampan.training.targets import ClassTargets, ContentTargets, ValueTargets
 
 HOW = {"classify": ClassifySettings, "regress": RegressSettings, "align": AlignSettings}
 BASELINES: Mapping[str, Mapping[str, Callable[[], Any]]] = {

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from sampan.errors import StorageError
+from sampan.models.features import ArrayFeatures
 from sampan.plugins import ArraySpec
 from sampan.store.layout import ArrayLayout
 from sampan.store.read import Reader
 from sampan.store.shard import ShardWriter
 from sampan.training import sampling
-from sampan.training.features import ArrayFeatures
 from sampan.training.feed import Feed
 
 ROWS = np.arange(100, dtype=np.int64)

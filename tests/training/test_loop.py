@@ -9,7 +9,7 @@ import torch
 from training import synthetic
 
 from sampan.errors import DataError
-from sampan.training.features import ArrayFeatures
+from sampan.models.features import ArrayFeatures
 from sampan.training.loop import Stopped
 from sampan.training.predict import probabilities
 

@@ -109,7 +109,7 @@ def _roles_of(samples: Samples) -> NDArray[np.object_]:
 def _supervised(
     samples: Samples, test: NDArray[np.int64], grant: Grant
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    from sampan.training.model import load_model
+    from sampan.training.model_file import load_model
     from sampan.training.predict import probabilities, values
 
     model = load_model(samples.folder / "model.safetensors")
@@ -141,7 +141,7 @@ def _retrieval(
     settings = samples.settings
     contents = {name: ids[test] for name, ids in samples.contents().items()}
     if settings.task == "align":
-        from sampan.training.model import load_model
+        from sampan.training.model_file import load_model
         from sampan.training.predict import embeddings
 
         model = load_model(samples.folder / "model.safetensors")

@@ -101,7 +101,7 @@ def _train(
     from sampan.training.checkpoint import Checkpoints
     from sampan.training.loop import Stopped
     from sampan.training.loop import train as train_loop
-    from sampan.training.model import save_model
+    from sampan.training.model_file import save_model
 
     key = digest_of([job.stage.digest, samples.upstream_digests(), roles.roles.tobytes().hex()])
     checkpoints = Checkpoints(folder=samples.folder / "checkpoints", key=key, outbox=outbox)
@@ -140,7 +140,7 @@ def _train(
 
 
 def _targets(samples: Samples, roles: Roles) -> Any:
-    from sampan.training.targets import ContentTargets, alike, class_targets, value_targets
+    from sampan.models.targets import ContentTargets, alike, class_targets, value_targets
 
     if samples.settings.task == "align":
         return ContentTargets(contents=samples.contents())

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from sampan.errors import DataError
 from sampan.events import EpochEnded, Event
+from sampan.models.features import Features
+from sampan.models.model import Model
+from sampan.models.targets import ClassTargets, Targets
+from sampan.models.tasks import Regress, Trainable
 from sampan.training.checkpoint import Checkpoints
-from sampan.training.features import Features
-from sampan.training.model import Model
 from sampan.training.reproducible import reproducible
 from sampan.training.run import Epoch, Run
 from sampan.training.schedule import Length
-from sampan.training.targets import ClassTargets, Targets
-from sampan.training.tasks import Regress, Trainable
 
 CHECKPOINT_SECONDS = 2
 """Between checkpoints at the end of epochs: those of small data take less than one costs."""

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sampan.training.features import Features
+from sampan.models.features import Features
+from sampan.models.model import Model
 from sampan.training.feed import Feed
-from sampan.training.model import Model
 from sampan.training.reproducible import reproducible
 
 BATCH = 1024

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sampan.errors import DataError
+from sampan.models.features import Features
+from sampan.models.heads import AlignHead, Inputs
+from sampan.models.model import blank_network
+from sampan.models.standardise import learn_standardisation
+from sampan.models.targets import ClassTargets, Targets
+from sampan.models.tasks import Trainable, make_network, make_task
 from sampan.training import sampling
 from sampan.training.checkpoint import Checkpoint
-from sampan.training.features import Features
 from sampan.training.feed import Feed
-from sampan.training.heads import AlignHead, Inputs
-from sampan.training.model import blank_network
 from sampan.training.schedule import learning_rate, length_of, optimiser
-from sampan.training.standardise import learn_standardisation
-from sampan.training.targets import ClassTargets, Targets
-from sampan.training.tasks import Trainable, make_network, make_task
 
 
 @dataclass(frozen=True, kw_only=True)

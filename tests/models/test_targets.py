@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampan.errors import DataError
-from sampan.training.targets import alike, class_targets, value_targets
+from sampan.models.targets import alike, class_targets, value_targets
 
 
 def test_classes_are_the_sorted_labels_of_the_rows_used():

@@ -11,10 +11,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from sampan.config.models import AlignSettings, ClassifySettings, RegressSettings
-from sampan.training.heads import AlignHead, FusionHead, Inputs
-from sampan.training.losses import contrastive, same_content
-from sampan.training.standardise import Standardisation
-from sampan.training.targets import ClassTargets, ContentTargets, Targets, ValueTargets
+from sampan.models.heads import AlignHead, FusionHead, Inputs
+from sampan.models.losses import contrastive, same_content
+from sampan.models.standardise import Standardisation
+from sampan.models.targets import ClassTargets, ContentTargets, Targets, ValueTargets
 
 FARTHEST = 1e15
 """Deviations from the mean that a target counts as at most, so that its square fits a float32."""
