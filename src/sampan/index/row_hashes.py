@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from sampan.plugins import Cells
-from sampan.store.identity import content_hash, joined, key_hash
+from sampan.store.identity import content_hash, digest_hashes, key_hash
 
 HASH_BYTES = 16
 
@@ -49,10 +49,10 @@ class RowHashes:
         return self._read([keys_of(path) for path in self._paths], first, stop)
 
     def keys_digest(self, first: int, stop: int) -> str:
-        return joined(self.keys(first, stop))
+        return digest_hashes(self.keys(first, stop))
 
     def cells_digest(self, first: int, stop: int) -> str:
-        return joined(self._read([cells_of(path) for path in self._paths], first, stop))
+        return digest_hashes(self._read([cells_of(path) for path in self._paths], first, stop))
 
     def _read(self, paths: list[Path], first: int, stop: int) -> bytes:
         pieces = []

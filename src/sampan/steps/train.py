@@ -99,7 +99,7 @@ def _train(
     outbox: Path,
 ) -> None:
     from sampan.training.checkpoint import Checkpoints
-    from sampan.training.loop import Stopped
+    from sampan.training.loop import Interruption
     from sampan.training.loop import train as train_loop
     from sampan.training.model_file import save_model
 
@@ -123,7 +123,7 @@ def _train(
         log=log.info,
         say=say,
     )
-    if isinstance(found, Stopped):
+    if isinstance(found, Interruption):
         raise StoppedEarly(f"train {samples.stage.variant}: step {found.step} of {found.steps}")
     samples.folder.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -140,7 +140,7 @@ def _train(
 
 
 def _targets(samples: Samples, roles: Roles) -> Any:
-    from sampan.models.targets import ContentTargets, alike, class_targets, value_targets
+    from sampan.models.targets import ContentTargets, class_targets, find_alike, value_targets
 
     if samples.settings.task == "align":
         return ContentTargets(contents=samples.contents())
@@ -148,7 +148,7 @@ def _targets(samples: Samples, roles: Roles) -> Any:
     if samples.settings.task == "regress":
         return value_targets(list(samples.labels), used)
     found = class_targets(list(samples.labels), used)
-    for names in alike(found.names)[:ALIKE_SHOWN]:
+    for names in find_alike(found.names)[:ALIKE_SHOWN]:
         log.warning(
             "%s are classes of their own; if they are one, mend the labels",
             " and ".join(repr(shortened(name)) for name in names[:ALIKE_SHOWN]),

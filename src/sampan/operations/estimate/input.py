@@ -15,7 +15,7 @@ from sampan.plan import Plan
 from sampan.sources.cells import CellReader
 from sampan.sources.files import SampleFiles
 from sampan.storage.durable import read_json
-from sampan.store.documents import Rows
+from sampan.store.documents import PartRows
 
 LOOKED_AT = 64
 """Samples whose files are asked for their size."""
@@ -32,7 +32,7 @@ def source_bytes(results: Path, dataset: str, name: str, entry: ModalityEntry) -
     if not receipt.exists() or not folder.part(0).exists():
         return None
     table = IndexPart(folder.part(0))
-    if name not in table.columns or not read_json(receipt, Rows)["rows"]:
+    if name not in table.columns or not read_json(receipt, PartRows)["rows"]:
         return None
     usual = plugins.plugin_class("modalities", entry.kind).cell
     files = SampleFiles(table.roots, 0, patience_seconds=0, allow=table.allow)
