@@ -39,6 +39,7 @@ def do(word):
 @dataclass(frozen=True, kw_only=True)
 class Fragile:
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    kind: ClassVar[str] = "array"
     cell: ClassVar[str] = "value"
     workers: ClassVar[str] = "processes"
     has_length: ClassVar[bool] = False

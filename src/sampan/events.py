@@ -3,8 +3,9 @@ What happens in a job, for programs to read: `….events.jsonl` beside its log.
 
 Each event is said to the log as a line for people, which may be reworded, and written as a line of
 JSON with its fields: `{"event": "worked", "time": "2026-01-31T12:00:00.123+00:00", "samples": …}`.
-Attempts at a job follow one another in one file, each from its `started` on; a line that a kill has
-torn is skipped. An event that cannot be written is no reason for a job to fail.
+Attempts at a job that Snakemake begins once, as where Slurm puts it back into the queue, follow one
+another, each from its `started` on; a line that a kill has torn is skipped. An event that cannot be
+written is no reason for a job to fail.
 """
 
 import dataclasses

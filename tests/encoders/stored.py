@@ -12,6 +12,7 @@ class Stored:
     """A stored modality, as far as an encoder looks at it."""
 
     spec: ArraySpec
+    kind: str
     rate_hz: int | None = None
     fit: str = "crop"
 
@@ -21,12 +22,14 @@ class Stored:
 
 def pictures(height: int, width: int, channels: int = 3, fit: str = "crop") -> Stored:
     return Stored(
-        spec=ArraySpec(("y", "x", "channel"), (height, width, channels), "uint8"), fit=fit
+        kind="image",
+        spec=ArraySpec(("y", "x", "channel"), (height, width, channels), "uint8"),
+        fit=fit,
     )
 
 
 def texts(num_bytes: int = 256) -> Stored:
-    return Stored(spec=ArraySpec(("byte",), (num_bytes,), "uint8"))
+    return Stored(kind="text", spec=ArraySpec(("byte",), (num_bytes,), "uint8"))
 
 
 def text_rows(strings: list[str], num_bytes: int = 256) -> tuple[np.ndarray, np.ndarray]:
@@ -38,4 +41,5 @@ def text_rows(strings: list[str], num_bytes: int = 256) -> tuple[np.ndarray, np.
 
 
 def sounds(rate_hz: int, seconds: float, dtype: str = "float32") -> Stored:
-    return Stored(spec=ArraySpec(("time",), (round(rate_hz * seconds),), dtype), rate_hz=rate_hz)
+    spec = ArraySpec(("time",), (round(rate_hz * seconds),), dtype)
+    return Stored(kind="audio", spec=spec, rate_hz=rate_hz)

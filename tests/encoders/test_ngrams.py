@@ -82,6 +82,4 @@ def test_ranges_the_wrong_way_round_are_refused():
 
 
 def test_pictures_are_refused():
-    assert Ngrams().check(pictures(8, 8)) == [
-        "ngrams takes texts (byte), this modality has (y, x, channel)"
-    ]
+    assert Ngrams().check(pictures(8, 8)) == ["ngrams takes text, this modality is image"]

@@ -4,24 +4,34 @@ import pytest
 
 from sampan.execution.decoding import CUT_BY
 from sampan.pages.dataset import cut_in_words, row_in_words
-from sampan.plugins import ArraySpec
+from sampan.plugins import ArraySpec, Kind
 
 
 @pytest.mark.parametrize(
-    ("spec", "rate_hz", "words"),
+    ("spec", "kind", "rate_hz", "words"),
     [
-        (ArraySpec(("y", "x", "channel"), (32, 32, 1), "uint8"), None, "32 × 32 × 1 uint8"),
-        (ArraySpec(("byte",), (64,), "uint8"), None, "64 bytes uint8"),
-        (ArraySpec(("time",), (4000,), "int16"), 8000, "4,000 samples int16, 8 kHz"),
-        (ArraySpec(("time",), (22050,), "float32"), 22050, "22,050 samples float32, 22.05 kHz"),
-        (ArraySpec(("time",), (12,), "float32"), None, "12 float32"),
-        (ArraySpec((), (), "float64"), None, "one number float64"),
+        (
+            ArraySpec(("y", "x", "channel"), (32, 32, 1), "uint8"),
+            "image",
+            None,
+            "32 × 32 × 1 uint8",
+        ),
+        (ArraySpec(("byte",), (64,), "uint8"), "text", None, "64 bytes uint8"),
+        (ArraySpec(("time",), (4000,), "int16"), "audio", 8000, "4,000 samples int16, 8 kHz"),
+        (
+            ArraySpec(("time",), (22050,), "float32"),
+            "audio",
+            22050,
+            "22,050 samples float32, 22.05 kHz",
+        ),
+        (ArraySpec(("time",), (12,), "float32"), "array", 8000, "12 float32"),
+        (ArraySpec((), (), "float64"), None, None, "one number float64"),
     ],
 )
 def test_a_row_is_described_by_its_size_and_type(
-    spec: ArraySpec, rate_hz: int | None, words: str
+    spec: ArraySpec, kind: Kind | None, rate_hz: int | None, words: str
 ) -> None:
-    assert row_in_words(spec, rate_hz) == words
+    assert row_in_words(spec, kind, rate_hz) == words
 
 
 @pytest.mark.parametrize(

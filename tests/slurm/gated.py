@@ -51,6 +51,7 @@ class Gated:
     """Words of eight letters at most, as bytes."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    kind: ClassVar[str] = "array"
     cell: ClassVar[str] = "path"
     workers: ClassVar[str] = "threads"
     has_length: ClassVar[bool] = False

@@ -16,7 +16,7 @@ import zarr
 from steps import running
 
 from sampan.cli import main
-from sampan.sources.files import SampleFiles
+from sampan.index.sample_files import SampleFiles
 from sampan.storage import lease
 from sampan.storage.durable import read_json
 from sampan.store import ledger
@@ -259,12 +259,12 @@ def test_a_full_disk_fails_the_job_and_a_later_one_finishes(undisturbed, small_d
     assert committed(config) == committed(undisturbed)
 
 
-@pytest.mark.parametrize("failing", ["shard", "ledger", "durable"])
+@pytest.mark.parametrize("failing", ["store.shard", "store.ledger", "storage.durable"])
 def test_a_disk_that_is_full_for_a_while_is_waited_for(texts, failing, monkeypatch, caplog):
     undisturbed = running.elsewhere(texts, Path(texts["results"]).with_name("undisturbed"))
     shutil.copytree(texts["results"], undisturbed["results"])
     assert main(running.job(undisturbed, "preprocess")) == 0
-    writes = monkeypatch_once_full(monkeypatch, f"sampan.store.{failing}.write_all")
+    writes = monkeypatch_once_full(monkeypatch, f"sampan.{failing}.write_all")
 
     assert main(running.job(texts, "preprocess", patience_seconds=30)) == 0
 

@@ -439,7 +439,7 @@ def test_a_refused_scan_leaves_the_last_one_as_it_was(tmp_path):
 KILLED = """
 import os, signal, sys
 from sampan import cli
-from sampan.steps import {module}
+from sampan.{package} import {module}
 original = {module}.{name}
 calls = 0
 def killing(*args, **kwargs):
@@ -454,13 +454,19 @@ cli.main(sys.argv[1:])
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "at"),
-    [("row_hashes", "content_hash", 100), ("scan", "duplicates", 1), ("scan", "write_json", 3)],
+    ("package", "module", "name", "at"),
+    [
+        ("index", "row_hashes", "content_hash", 100),
+        ("steps", "scan", "duplicates", 1),
+        ("steps", "scan", "write_json", 3),
+    ],
 )
-def test_a_scan_that_was_killed_leaves_nothing_that_looks_whole(tmp_path, module, name, at):
+def test_a_scan_that_was_killed_leaves_nothing_that_looks_whole(
+    tmp_path, package, module, name, at
+):
     table = csv_table(tmp_path / "t.csv", range(150))
     spec, results = json.dumps(job_of(table).to_json()), str(tmp_path / "results")
-    code = KILLED.format(module=module, name=name, at=at)
+    code = KILLED.format(package=package, module=module, name=name, at=at)
 
     done = subprocess.run(
         [sys.executable, "-c", code, "scan", "--spec", spec, "--results", results],

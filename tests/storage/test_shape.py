@@ -1,4 +1,4 @@
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
@@ -65,3 +65,11 @@ def test_what_is_wrong_is_said_with_its_place(change, fault):
 @pytest.mark.parametrize("value", [None, [], 1, "x", True])
 def test_what_is_no_object_is_said(value):
     assert check_of(Outer)(value).endswith("not an object")
+
+
+def test_a_word_is_one_of_those_that_are_listed():
+    check = check_of(Literal["image", "text"])
+
+    assert check("text") is None
+    assert check("sound") == "is text, not one of image, text"
+    assert check(["image"]) == "is a list, not one of image, text"

@@ -24,6 +24,7 @@ class Bytes:
     """Keeps to the contract: the first bytes of anything but nothing."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    kind: ClassVar[str] = "array"
     cell: ClassVar[str] = "value"
     workers: ClassVar[str] = "threads"
     has_length: ClassVar[bool] = True

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from sampan.dataset.open import check_same_rows
 from sampan.errors import InvalidSample, StorageError
+from sampan.index.cells import CellReader, is_empty
 from sampan.index.parts import Index, IndexFolder, IndexPart
 from sampan.plan import Plan
-from sampan.plugins import Modality
+from sampan.plugins import Kind, Modality, kind_of
 from sampan.reporting.data import Media, Picture, Sample, Sound, Text
-from sampan.sources.cells import CellReader, is_empty
-from sampan.sources.files import SampleFiles
 from sampan.store.committed import Committed
 from sampan.store.variant import Variant
 
@@ -76,8 +75,9 @@ class Examples:
         values = stage.reader().rows(row, row + 1)[0]
         if "length" in stage.layout.arrays:
             values = values[: int(stage.reader("length").rows(row, row + 1)[0])]
-        dims = stage.layout.arrays[stage.layout.main].spec.dims
-        return shown(values, dims, stage.about["made_with"]["modality"].get("rate_hz"))
+        return shown(
+            values, stage.layout.kind_of_rows, stage.about["made_with"]["modality"].get("rate_hz")
+        )
 
     def _is_absent(self, modality: str, row: int) -> bool:
         entry = self._plan.config.datasets[self._dataset].modalities[modality]
@@ -92,20 +92,18 @@ class Examples:
             part for part in self.index.parts() if part.first <= row < part.first + part.rows
         )
         cells = part.read(["root", modality], range(row, row + 1))
-        files = SampleFiles(part.roots, plugin.max_bytes, patience_seconds=0, allow=part.allow)
+        reader = CellReader.of(part, entry.cell or plugin.cell, plugin.max_bytes, 0)
         spec = plugin.array()
         out = np.zeros(spec.shape, spec.dtype)
         try:
-            found = CellReader(files, entry.cell or plugin.cell).read(
-                cells["root"][0], cells[modality][0]
-            )
-            if found is None:
+            cell = reader.cell(cells["root"][0], cells[modality][0])
+            if cell is None:
                 return None
-            length = plugin.decode(found.data, out).length
+            length = plugin.decode(reader.read(cell).data, out).length
         except (InvalidSample, StorageError):
             return None
         rate_hz: float | None = getattr(plugin, "rate_hz", None)
-        return shown(out[:length], spec.dims, rate_hz)
+        return shown(out[:length], kind_of(plugin), rate_hz)
 
     def faults(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(sample): in how many modalities each row is not valid."""
@@ -141,20 +139,20 @@ class Examples:
         }
 
 
-def shown(values: NDArray[Any], dims: tuple[str, ...], rate_hz: float | None) -> Media | None:
+def shown(values: NDArray[Any], kind: Kind | None, rate_hz: float | None) -> Media | None:
     """
-    What a canonical row looks like, known by its dimensions; None where it is empty.
+    What a canonical row of this kind looks like; None where it is empty.
 
-    (y, x, channel) uint8 is a picture, (byte) uint8 a text in UTF-8, (time) at a rate a sound;
-    anything else is shown by its first numbers.
+    A picture (y, x, channel), a text (byte) in UTF-8, a sound (time) at a rate; anything else is
+    shown by its first numbers.
     """
     if values.size == 0:
         return None
-    if dims == ("y", "x", "channel") and values.dtype == np.uint8 and values.shape[2] in (1, 3, 4):
+    if kind == "image":
         return Picture(pixels=values)
-    if dims == ("byte",) and values.dtype == np.uint8:
+    if kind == "text":
         return Text(text=values.tobytes().decode(errors="replace"))
-    if dims == ("time",) and rate_hz:
+    if kind == "audio" and rate_hz:
         return Sound(samples=values, rate_hz=float(rate_hz))
     first = ", ".join(f"{number:.4g}" for number in values.ravel()[:NUMBERS].tolist())
     return Text(text=first + (", …" if values.size > NUMBERS else ""))

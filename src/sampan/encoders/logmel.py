@@ -7,7 +7,7 @@ from annotated_types import Interval
 
 from sampan.encoders.rows import used, waves
 from sampan.errors import ConfigError
-from sampan.plugins import Device, Encode, Modality, SampledInTime
+from sampan.plugins import Device, Encode, Modality, SampledInTime, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,9 +72,8 @@ class Logmel:
         return 300_000_000 + frames * frame_bytes + 14 * samples
 
     def check(self, modality: Modality) -> list[str]:
-        spec = modality.array()
-        if spec.dims != ("time",) or not isinstance(modality, SampledInTime):
-            return [f"logmel takes sound (time) with a rate_hz, this has ({', '.join(spec.dims)})"]
+        if kind_of(modality) != "audio" or not isinstance(modality, SampledInTime):
+            return [f"logmel takes audio with a rate_hz, this modality is {kind_of(modality)}"]
         rate_hz = modality.rate_hz
         window, hop = (round(s * rate_hz) for s in (self.window_seconds, self.hop_seconds))
         if window < 2 or hop < 1:

@@ -10,7 +10,7 @@ from annotated_types import Interval
 from sampan.encoders.rows import texts
 from sampan.errors import ConfigError
 from sampan.plan.memory import rows_of_block
-from sampan.plugins import Device, Encode, Modality
+from sampan.plugins import Device, Encode, Modality, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,9 +69,8 @@ class Ngrams:
         return 300_000_000 + 220 * grams + 16 * rows * grams + 16 * rows * self.dimensions
 
     def check(self, modality: Modality) -> list[str]:
-        spec = modality.array()
-        if spec.dims != ("byte",):
-            return [f"ngrams takes texts (byte), this modality has ({', '.join(spec.dims)})"]
+        if kind_of(modality) != "text":
+            return [f"ngrams takes text, this modality is {kind_of(modality)}"]
         return []
 
     def dimensions_for(self, modality: Modality) -> int:

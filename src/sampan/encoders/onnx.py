@@ -18,10 +18,9 @@ from sampan.encoders.pretrained.inputs import (
     TextInputs,
     blank,
     decoding_settings,
-    kind_of,
 )
 from sampan.errors import ConfigError, PluginError, SampanError
-from sampan.plugins import Device, Encode, Modality
+from sampan.plugins import Device, Encode, Modality, kind_of
 from sampan.weights.digests import check_digest, refuse_other
 from sampan.weights.folder import refuse_unsafe
 

@@ -25,7 +25,6 @@ from sampan.encoders.pretrained.inputs import (
     TextInputs,
     blank,
     decoding_settings,
-    kind_of,
     make_inputs,
     modality_faults,
 )
@@ -33,7 +32,7 @@ from sampan.encoders.pretrained.precision import round_weights
 from sampan.encoders.pretrained.sentence import refuse_other_output
 from sampan.encoders.pretrained.transfer import Transfer, transfer_to
 from sampan.errors import ConfigError, PluginError, SampanError
-from sampan.plugins import Device, Encode, Modality, PendingEmbeddings
+from sampan.plugins import Device, Encode, Modality, PendingEmbeddings, kind_of
 from sampan.weights.digests import check_digest, refuse_other
 from sampan.weights.folder import refuse_unsafe
 

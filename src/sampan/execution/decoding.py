@@ -23,9 +23,9 @@ from sampan.execution.sample_bytes import SampleBytes
 from sampan.execution.shard_job import Block, ShardTask
 from sampan.execution.timings import Timings
 from sampan.index.parts import IndexPart, cell_line
+from sampan.index.sample_files import Content
 from sampan.plan.jobs import ModalitySettings, ShardsJob
 from sampan.plugins import ArraySpec, Decoded, Modality, Shortened
-from sampan.sources.files import Content
 from sampan.store.identity import content_hash, digest_lines
 
 DIGEST = ArraySpec(("byte",), (16,), "uint8")

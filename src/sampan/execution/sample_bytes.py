@@ -5,10 +5,10 @@ import os
 
 from sampan.errors import InvalidSample, StorageError
 from sampan.execution.shard_job import ShardTask
+from sampan.index.cells import CellReader
 from sampan.index.parts import IndexFolder, IndexPart
+from sampan.index.sample_files import Content, DeniedFile, MissingFile, missing_folders
 from sampan.plugins import Modality
-from sampan.sources.cells import CellReader
-from sampan.sources.files import Content, DeniedFile, MissingFile, SampleFiles, missing_folders
 
 MISSING_SHARE = 0.5
 """Of a shard's files that may be missing before their folders are looked for."""
@@ -25,8 +25,8 @@ class SampleBytes:
         rows = range(task.first, task.stop)
         self.cells = table.read(["root", "reason"], rows)
         self.column = table.column(stage.modality, rows)
-        self.files = SampleFiles(table.roots, plugin.max_bytes, task.patience_seconds, table.allow)
-        self._reader = CellReader(self.files, task.job.cell or plugin.cell)
+        how = task.job.cell or plugin.cell
+        self._reader = CellReader.of(table, how, plugin.max_bytes, task.patience_seconds)
         self.missing: list[str] = []
         self.denied: list[str] = []
 
@@ -38,7 +38,8 @@ class SampleBytes:
         if reason := self.cells["reason"][i]:
             raise InvalidSample(reason)
         try:
-            return self._reader.read(self.cells["root"][i], self.column[i])
+            cell = self._reader.cell(self.cells["root"][i], self.column[i])
+            return None if cell is None else self._reader.read(cell)
         except MissingFile as verdict:
             self.missing.append(verdict.path)
             raise
@@ -68,7 +69,9 @@ class SampleBytes:
             ) from OSError(errno.EACCES, "files may not be read")
         moved = [path for path in self.missing if os.path.exists(path)]
         moved += [path for path in self.denied if os.access(path, os.R_OK)]
-        moved += [path for path in self.files.witnesses.values() if not os.path.exists(path)]
+        moved += [
+            path for path in self._reader.files.witnesses.values() if not os.path.exists(path)
+        ]
         if moved:
             raise StorageError(
                 f"files come and go while they are read, such as {moved[0]}; is the source mounted?"

@@ -15,7 +15,7 @@ from sampan.formats import MP3, described, plain, recognised
 from sampan.modalities.codecs.limits import check_size
 from sampan.modalities.codecs.mpeg import behind_tags, first_frame
 from sampan.modalities.codecs.riff import UNKNOWN, closed, data_chunk
-from sampan.plugins import ArraySpec, Decoded, Shortened
+from sampan.plugins import ArraySpec, Decoded, Kind, Shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +80,7 @@ class Audio:
         "extra": "forbid",
         "use_attribute_docstrings": True,
     }
+    kind: ClassVar[Kind] = "audio"
     cell: ClassVar[Literal["path", "value"]] = "path"
     workers: ClassVar[Literal["threads", "processes"]] = "processes"
     has_length: ClassVar[bool] = True

@@ -9,7 +9,7 @@ from annotated_types import Gt, Le
 
 from sampan.modalities.codecs.limits import check_size
 from sampan.modalities.codecs.placement import SIDEWAYS, Placement, place, upright
-from sampan.plugins import ArraySpec, Decoded
+from sampan.plugins import ArraySpec, Decoded, Kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,7 @@ class Image:
         "extra": "forbid",
         "use_attribute_docstrings": True,
     }
+    kind: ClassVar[Kind] = "image"
     cell: ClassVar[Literal["path", "value"]] = "path"
     workers: ClassVar[Literal["threads", "processes"]] = "processes"
     has_length: ClassVar[bool] = False

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 from sampan.errors import InvalidSample
 from sampan.formats import ANNEX, HTML, LFS, PDF, RTF, described, recognised
 from sampan.modalities.codecs.limits import check_size
-from sampan.plugins import ArraySpec, Decoded, Shortened
+from sampan.plugins import ArraySpec, Decoded, Kind, Shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,7 @@ class Text:
         "extra": "forbid",
         "use_attribute_docstrings": True,
     }
+    kind: ClassVar[Kind] = "text"
     cell: ClassVar[Literal["path", "value"]] = "value"
     workers: ClassVar[Literal["threads", "processes"]] = "threads"
     has_length: ClassVar[bool] = True

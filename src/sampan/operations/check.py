@@ -16,17 +16,17 @@ from sampan import plugins
 from sampan.config.dataset import DatasetSettings
 from sampan.config.load import read
 from sampan.errors import DataError, InvalidSample, SampanError
+from sampan.index.cells import CellReader
 from sampan.index.file_scan import why_empty
+from sampan.index.sample_files import SampleFiles
 from sampan.operations.comparison import comparison_faults
 from sampan.operations.ls import megabytes
-from sampan.operations.survey import Cell, Division, Survey
+from sampan.operations.survey import Chosen, Division, Survey
 from sampan.operations.trial import Tried, try_decoding, try_files
 from sampan.plan import Jobs, Plan
 from sampan.plugins import Cells, Encoder, Modality, Source, TypedSource
 from sampan.progress import show_progress
 from sampan.reporting.wording import count, percent
-from sampan.sources.cells import CellReader
-from sampan.sources.files import SampleFiles
 from sampan.sources.values import cell_of, label_of
 from sampan.steps.index import converted
 from sampan.steps.scan import capacity_fault
@@ -253,7 +253,7 @@ class DatasetCheck:
         cells = sample.chosen()
         readers: dict[tuple[int, Path], CellReader] = {}
 
-        def reader(cell: Cell) -> CellReader:
+        def reader(cell: Chosen) -> CellReader:
             place = (cell.source, cell.root)
             if place not in readers:
                 allow = [self.dataset.source[cell.source].allow]
@@ -323,13 +323,13 @@ class DatasetCheck:
                 self.faults += [f"{where}: {line}" for line in found]
 
 
-def _decode(plugin: Modality, reader: CellReader, cell: str | bytes | None) -> bool:
+def _decode(plugin: Modality, reader: CellReader, stored: str | bytes | None) -> bool:
     """Whether there is a value, which then could be decoded; else `InvalidSample`."""
     import numpy as np
 
-    found = reader.read(0, cell)
-    if found is None:
+    cell = reader.cell(0, stored)
+    if cell is None:
         return False
     spec = plugin.array()
-    plugin.decode(found.data, np.zeros(spec.shape, spec.dtype))
+    plugin.decode(reader.read(cell).data, np.zeros(spec.shape, spec.dtype))
     return True

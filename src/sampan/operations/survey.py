@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from sampan.config.dataset import DatasetSettings
 from sampan.config.split import SplitSettings
 from sampan.errors import DataError
+from sampan.index.cells import How, is_empty
 from sampan.index.splits import NAMES, split_of
 from sampan.models.targets import LARGEST, number_of
 from sampan.plan import Plan
 from sampan.plugins import Cells
 from sampan.reporting.wording import count, listed, percent
-from sampan.sources.cells import How, is_empty
 from sampan.sources.values import cell_of, label_of
 from sampan.steps.index import converted
 from sampan.terminal import shortened
@@ -37,8 +37,8 @@ FEWEST_FOR_AN_ID = 20
 """Rows from which on labels that are all different are taken for names of the rows."""
 
 
-class Cell(NamedTuple):
-    """One cell that is not empty, and where its path begins."""
+class Chosen(NamedTuple):
+    """One cell that was chosen and is not empty, and where its path begins."""
 
     source: int
     root: Path
@@ -50,14 +50,14 @@ class Sample:
     """Cells chosen at random among all that are put in, each as likely as any other."""
 
     def __init__(self, most: int) -> None:
-        self.cells: list[Cell] = []
+        self.cells: list[Chosen] = []
         self.seen = 0
         self._most = most
         self._places: list[float] = []
         self._random = np.random.Generator(np.random.PCG64(0))
         self._below = 1.0
 
-    def put(self, cells: int, cell: Callable[[int], Cell]) -> None:
+    def put(self, cells: int, cell: Callable[[int], Chosen]) -> None:
         """So many cells, of which `cell` gives each by its number."""
         places = self._random.random(cells)
         self.seen += cells
@@ -73,7 +73,7 @@ class Sample:
         self._places = [self._places[i] for i in order]
         self._below = max(self._places)
 
-    def chosen(self) -> list[Cell]:
+    def chosen(self) -> list[Chosen]:
         if len(self.cells) > self._most:
             self._cut()
         return self.cells
@@ -282,7 +282,7 @@ class Survey:
         there = np.flatnonzero(found & is_read).tolist()
         self.samples[modality].put(
             len(there),
-            lambda i: Cell(source, root, cells.keys[there[i]], values[there[i]]),
+            lambda i: Chosen(source, root, cells.keys[there[i]], values[there[i]]),
         )
         return found
 

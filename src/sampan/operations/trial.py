@@ -9,16 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from sampan.errors import InvalidSample, StorageError
-from sampan.operations.survey import Cell
+from sampan.index.cells import CellReader, FilePath
+from sampan.operations.survey import Chosen
 from sampan.plugins import Modality
 from sampan.progress import Progress, show_progress
-from sampan.sources.cells import CellReader
 from sampan.sources.values import cell_of
 
 AT_A_TIME = 16
 """Files looked at together; a shared tier answers late, but many at once."""
 
-Readers = Callable[[Cell], CellReader]
+Readers = Callable[[Chosen], CellReader]
 
 
 class Tried(NamedTuple):
@@ -29,18 +29,18 @@ class Tried(NamedTuple):
     example: str
 
 
-def try_files(cells: Sequence[Cell], readers: Readers, what: str, until: float) -> Tried:
+def try_files(cells: Sequence[Chosen], readers: Readers, what: str, until: float) -> Tried:
     """Whether the files that paths name are there; none is read. Stops at `until` (monotonic)."""
     with show_progress(what, len(cells), "files") as shown:
         return _tried(_looks(cells, lambda cell: _look(cell, readers(cell)), until), shown)
 
 
 def try_decoding(
-    cells: Sequence[Cell], plugin: Modality, readers: Readers, what: str, until: float
+    cells: Sequence[Chosen], plugin: Modality, readers: Readers, what: str, until: float
 ) -> Tried:
     """Whether a few cells can be read and decoded, one after the other."""
 
-    def verdict(cell: Cell) -> str | None:
+    def verdict(cell: Chosen) -> str | None:
         return refusal(plugin, readers(cell), cell)
 
     with show_progress(what, len(cells), "samples") as shown:
@@ -48,13 +48,13 @@ def try_decoding(
         return _tried(one_by_one, shown)
 
 
-def refusal(plugin: Modality, reader: CellReader, cell: Cell) -> str | None:
+def refusal(plugin: Modality, reader: CellReader, cell: Chosen) -> str | None:
     """Why a cell is not valid; None where it is, or is empty."""
     try:
-        found = reader.read(0, cell_of(cell.value))
+        found = reader.cell(0, cell_of(cell.value))
         if found is not None:
             spec = plugin.array()
-            plugin.decode(found.data, np.zeros(spec.shape, spec.dtype))
+            plugin.decode(reader.read(found).data, np.zeros(spec.shape, spec.dtype))
     except InvalidSample as verdict:
         return str(verdict)
     except MemoryError as fault:
@@ -62,11 +62,11 @@ def refusal(plugin: Modality, reader: CellReader, cell: Cell) -> str | None:
     return None
 
 
-def _look(cell: Cell, reader: CellReader) -> str | None:
+def _look(cell: Chosen, reader: CellReader) -> str | None:
     try:
-        value = cell_of(cell.value)
-        if isinstance(value, str):
-            size = reader.files.size(0, value)
+        found = reader.cell(0, cell_of(cell.value))
+        if isinstance(found, FilePath):
+            size = reader.size(found)
             if size > reader.files.max_bytes:
                 return f"file too large: {size:,} bytes; max_bytes is {reader.files.max_bytes:,}"
     except InvalidSample as verdict:
@@ -75,8 +75,8 @@ def _look(cell: Cell, reader: CellReader) -> str | None:
 
 
 def _looks(
-    cells: Sequence[Cell], look: Callable[[Cell], str | None], until: float
-) -> Iterator[tuple[Cell, str | None]]:
+    cells: Sequence[Chosen], look: Callable[[Chosen], str | None], until: float
+) -> Iterator[tuple[Chosen, str | None]]:
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         for first in range(0, len(cells), 8 * AT_A_TIME):
             some = cells[first : first + 8 * AT_A_TIME]
@@ -85,7 +85,7 @@ def _looks(
                 return
 
 
-def _tried(looks: Iterator[tuple[Cell, str | None]], shown: Progress) -> Tried:
+def _tried(looks: Iterator[tuple[Chosen, str | None]], shown: Progress) -> Tried:
     tried, bad, example = 0, Counter[str](), ""
     try:
         for cell, reason in looks:

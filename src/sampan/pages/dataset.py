@@ -11,7 +11,7 @@ from sampan.dataset.examples import Examples
 from sampan.execution.decoding import CUT_BY
 from sampan.index.splits import NAMES
 from sampan.plan import Plan
-from sampan.plugins import ArraySpec
+from sampan.plugins import ArraySpec, Kind
 from sampan.reporting.data import (
     DatasetReport,
     FeatureReport,
@@ -94,7 +94,9 @@ def _modality(
         name=name,
         kind=settings["kind"],
         variant=stage.variant.path.name,
-        array=row_in_words(spec, settings.get("rate_hz")) if stored else "not stored",
+        array=row_in_words(spec, stage.layout.kind_of_rows, settings.get("rate_hz"))
+        if stored
+        else "not stored",
         valid=stage.about["valid"],
         quarantined=stage.rows - stage.about["valid"] - absent,
         absent=absent,
@@ -145,11 +147,11 @@ def _feature(stage: Committed, name: str, examples: Examples, census: Census) ->
     )
 
 
-def row_in_words(spec: ArraySpec, rate_hz: float | None = None) -> str:
+def row_in_words(spec: ArraySpec, kind: Kind | None, rate_hz: float | None = None) -> str:
     """`32 × 32 × 1 uint8`, `64 bytes uint8`, `4,000 samples float32, 8 kHz`."""
-    if spec.dims == ("byte",):
+    if kind == "text":
         return f"{spec.shape[0]:,} bytes {spec.dtype}"
-    if spec.dims == ("time",) and rate_hz:
+    if kind == "audio" and rate_hz:
         return f"{spec.shape[0]:,} samples {spec.dtype}, {rate_hz / 1000:g} kHz"
     return f"{' × '.join(f'{size:,}' for size in spec.shape) or 'one number'} {spec.dtype}"
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from sampan.execution.timings import Timings
+from sampan.execution.timings import WAIT, Timings
 from sampan.plan import Plan
 from sampan.reporting.data import RuleReport
 from sampan.runs.events import read_all
@@ -54,7 +54,12 @@ def _busy(plan: Plan, folder: Path) -> dict[str, dict[str, float]]:
         for stage, share in worked.busy.items():
             seconds = worked.busy_seconds
             timings.merge(Timings({stage: share * seconds}, {stage: seconds}))
-    return {rule: timings.shares() for rule, timings in found.items()}
+    return {rule: _wait_first(timings.shares()) for rule, timings in found.items()}
+
+
+def _wait_first(shares: dict[str, float]) -> dict[str, float]:
+    waited = {name: share for name, share in shares.items() if name == WAIT}
+    return waited | shares
 
 
 def _files(plan: Plan, folder: Path, ending: str) -> Iterator[tuple[str, Path]]:

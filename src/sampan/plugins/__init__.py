@@ -25,18 +25,21 @@ from sampan.plugins.modality import (
     ArraySpec,
     Decoded,
     FitsPictures,
+    Kind,
     Modality,
     SampledInTime,
     Shortened,
+    kind_of,
 )
 from sampan.plugins.registry import ENTRIES, Group, kinds, make, plugin_class, settings_schema
 from sampan.plugins.revisions import REVISIONS, default_of, identity, revision
 from sampan.plugins.source import Cells, SelectiveSource, Source, TypedSource
 
 __all__ = [
-    "ENTRIES", "REVISIONS", "ArraySpec", "Cells", "DecidesDecoding", "Decoded", "Device", "Encode",
-    "Encoder", "FitsPictures", "Group", "GrowsWithRows", "KnowsDimensions", "Modality", "PadsRows",
-    "PendingEmbeddings", "PreparesRows", "QueuesBatches", "ReadyEmbeddings", "SampledInTime",
-    "SelectiveSource", "Shortened", "Source", "TypedSource", "decide_decoding", "default_of",
-    "identity", "kinds", "largest_decoding", "make", "plugin_class", "revision", "settings_schema",
+    "ENTRIES", "REVISIONS", "ArraySpec", "Cells", "DecidesDecoding", "Decoded", "Device",
+    "Encode", "Encoder", "FitsPictures", "Group", "GrowsWithRows", "Kind", "KnowsDimensions",
+    "Modality", "PadsRows", "PendingEmbeddings", "PreparesRows", "QueuesBatches",
+    "ReadyEmbeddings", "SampledInTime", "SelectiveSource", "Shortened", "Source", "TypedSource",
+    "decide_decoding", "default_of", "identity", "kind_of", "kinds", "largest_decoding", "make",
+    "plugin_class", "revision", "settings_schema",
 ]  # fmt: skip

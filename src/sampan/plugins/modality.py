@@ -33,9 +33,18 @@ class Shortened(Decoded):
         return found
 
 
+Kind = Literal["image", "text", "audio", "array"]
+"""
+image (y, x, channel) uint8; text (byte) uint8, UTF-8; audio (time) at a `rate_hz`; array: numbers
+of which nothing more is known.
+"""
+
+
 class Modality(Protocol):
     """Bytes of one sample → one row of the canonical array."""
 
+    kind: ClassVar[Kind]
+    """What its rows are, by which encoders and readers know them; never guessed from dimensions."""
     cell: ClassVar[Literal["path", "value"]]
     """What a table's cell holds unless the config says otherwise."""
     workers: ClassVar[Literal["threads", "processes"]]
@@ -68,3 +77,9 @@ class FitsPictures(Protocol):
     """A modality that brings pictures of any shape to one size."""
 
     fit: Literal["crop", "stretch"]
+
+
+def kind_of(modality: Modality) -> Kind:
+    """What it says that its rows are; one that says nothing makes arrays."""
+    found: Kind = getattr(modality, "kind", "array")
+    return found

@@ -19,7 +19,7 @@ from sampan.execution.timings import WAIT, Timings
 from sampan.execution.upstream import Sources
 from sampan.plan import memory
 from sampan.plan.jobs import PreprocessJob
-from sampan.plugins import ArraySpec, Modality
+from sampan.plugins import ArraySpec, Modality, kind_of
 from sampan.steps.flags import add_flags, grant_of
 from sampan.store import layout as layouts
 from sampan.store.layout import Layout
@@ -107,4 +107,5 @@ def choose_layout(job: PreprocessJob, plugin: Modality) -> Layout:
         job.rows_per_job,
         capacity=job.capacity,
         rows_per_shard=job.rows_per_shard,
+        kind=kind_of(plugin),
     )

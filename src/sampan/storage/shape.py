@@ -2,14 +2,15 @@
 The shape of JSON: whether a value is what a type says.
 
 Types are TypedDicts (members that a type does not name are left alone, so that older readers take
-newer files), `list[…]`, `tuple[…]`, `dict[str, …]`, `… | None`, `Any`, `bool`, `str`, `float` (any
-number), `int` (a whole number from 0 to below 2^63, as all of the store are) and `Digits`.
+newer files), `list[…]`, `tuple[…]`, `dict[str, …]`, `… | None`, `Literal` of texts, `Any`, `bool`,
+`str`, `float` (any number), `int` (a whole number from 0 to below 2^63, as all of the store are),
+`Digits`.
 """
 
 import types
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NewType, NotRequired, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NewType, NotRequired, Union, get_args, get_origin, get_type_hints
 
 Digits = NewType("Digits", str)
 """A number that is a JSON object's name."""
@@ -24,6 +25,8 @@ def check_of(shape: Any) -> Check:
     origin, inner = get_origin(shape), get_args(shape)
     if shape in _PLAIN:
         return _PLAIN[shape]
+    if origin is Literal:
+        return _of(f"one of {', '.join(inner)}", lambda value: value in inner)
     if origin is list:
         return _list(check_of(inner[0]))
     if origin is tuple:

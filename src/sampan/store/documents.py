@@ -7,6 +7,7 @@ What may be missing was not written by earlier versions.
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
+from sampan.plugins import Kind
 from sampan.storage.shape import Digits
 
 
@@ -156,6 +157,7 @@ class LayoutFile(TypedDict):
     rows_per_part: int
     rows_per_shard: int
     arrays: list[ArrayFile]
+    kind: NotRequired[Kind]
 
 
 class ChunkShape(TypedDict):

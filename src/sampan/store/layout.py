@@ -5,14 +5,14 @@ import errno
 import os
 import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sampan.errors import ConfigError, StorageError
-from sampan.plugins import ArraySpec
+from sampan.plugins import ArraySpec, Kind
 from sampan.storage.durable import fsync_folder, read_json, storing, write_json
 from sampan.storage.lease import Lease
 from sampan.store.documents import LayoutFile, ZarrArray
@@ -108,6 +108,13 @@ class Layout:
     rows_per_part: int
     rows_per_shard: int
     arrays: dict[str, ArrayLayout]
+    kind: Kind | None = field(default=None, compare=False)
+    """What the main array's rows are said to be: of embeddings nothing, nor by early versions."""
+
+    @property
+    def kind_of_rows(self) -> Kind | None:
+        """What the main array's rows are; None of an encoder's embeddings."""
+        return self.kind or _kind_unsaid(self.arrays[self.main].spec)
 
     @property
     def main(self) -> str:
@@ -129,7 +136,10 @@ class Layout:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {
+        found = asdict(self)
+        if self.kind is None:
+            del found["kind"]
+        return found | {
             "arrays": [
                 {"name": name, **array.spec._asdict()}
                 | {"dims": list(array.spec.dims), "shape": list(array.spec.shape)}
@@ -154,6 +164,7 @@ class Layout:
             rows_per_part=value["rows_per_part"],
             rows_per_shard=value["rows_per_shard"],
             arrays=arrays,
+            kind=value.get("kind"),
         )
         if wrong := found._fault():
             raise StorageError(f"is damaged: {wrong}")
@@ -199,6 +210,7 @@ def choose(
     *,
     capacity: int = 0,
     rows_per_shard: int | None = None,
+    kind: Kind | None = None,
 ) -> Layout:
     """
     Chunks of 1 to 2 MiB; shards small enough for 64 a partition, then 64 MiB and more.
@@ -230,8 +242,24 @@ def choose(
     }
     arrays["valid"] = valid_layout(rows_per_part)
     return Layout(
-        settings=settings, rows_per_part=rows_per_part, rows_per_shard=shard, arrays=arrays
+        settings=settings,
+        rows_per_part=rows_per_part,
+        rows_per_shard=shard,
+        arrays=arrays,
+        kind=kind,
     )
+
+
+def _kind_unsaid(main: ArraySpec) -> Kind | None:
+    """Where nobody says it: versions that said none had these modalities alone."""
+    if main.dims == ("embedding",):
+        return None
+    known: dict[tuple[str, ...], Kind] = {
+        ("y", "x", "channel"): "image",
+        ("byte",): "text",
+        ("time",): "audio",
+    }
+    return known.get(main.dims, "array")
 
 
 def valid_layout(rows_per_part: int) -> ArrayLayout:
@@ -342,6 +370,7 @@ def stored(data: Path, main: str, settings: str) -> Layout | None:
         rows_per_shard=arrays[main].rows_per_shard,
         arrays=arrays,
     )
+    found = replace(found, kind=found.kind_of_rows)
     return None if found._fault() or differing(found, data) else found
 
 

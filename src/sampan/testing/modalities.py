@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sampan.errors import InvalidSample
-from sampan.plugins import ArraySpec, Decoded, Modality
+from sampan.plugins import ArraySpec, Decoded, Modality, SampledInTime
 from sampan.testing.plugins import PluginConformance
 
 if TYPE_CHECKING:
@@ -55,6 +55,21 @@ class ModalityConformance(PluginConformance):
         assert all(isinstance(size, int) and size > 0 for size in shape)
         assert np.dtype(dtype).name == dtype
         assert np.dtype(dtype).kind in "biuf"
+
+    def test_its_rows_are_what_it_says(self, plugin: Modality) -> None:
+        kind = type(plugin).kind
+
+        spec = plugin.array()
+        if kind == "image":
+            assert (spec.dims, spec.dtype) == (("y", "x", "channel"), "uint8")
+            assert spec.shape[2] in (1, 3, 4)
+        elif kind == "text":
+            assert (spec.dims, spec.dtype) == (("byte",), "uint8")
+        elif kind == "audio":
+            assert spec.dims == ("time",)
+            assert isinstance(plugin, SampledInTime), "sound has a rate_hz"
+        else:
+            assert kind == "array"
 
     def test_it_says_how_it_works_and_what_it_needs(self, plugin: Modality) -> None:
         assert plugin.cell in ("path", "value")

@@ -60,10 +60,18 @@ def test_the_same_variant_goes_before_a_much_measured_other_one(config, measured
     shutil.copy(of_other / "part-00000.tsv", own)
     receipts = measured.folder / "texts/features"
     shutil.copytree(receipts / of_other.name, receipts / own.name)
+    logs = measured.folder / "logs/texts/extract"
+    shutil.copytree(logs / of_other.name, logs / own.name)
 
     rate = measured.stage(step, stage)
 
     assert rate.source.startswith(f"1 job of {own}")
+
+
+def test_jobs_of_which_no_events_are_there_say_nothing_of_rates(config, measured):
+    shutil.rmtree(measured.folder / "logs")
+
+    assert measured.stage(*extract(config)) is None
 
 
 def test_a_job_that_adopted_all_its_shards_says_nothing_of_rates(config, measured):

@@ -40,6 +40,7 @@ def test_a_probe_measures_every_step_on_real_samples_and_leaves_nothing(tmp_path
     assert all(rate.job_seconds(64) > 0 for rate in rates)
     assert all(rate.source.startswith("probe of 64 samples here") for rate in rates)
     assert not any(rate.remark for rate in rates)
+    assert all(rate.startup_seconds > 0 for rate in rates[2:])  # by their events
     assert row_bytes > 0
     expected = [len(text_of(row).encode()) for row in range(64)]
     assert source == pytest.approx(sum(expected) / 64)

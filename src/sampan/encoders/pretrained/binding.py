@@ -12,12 +12,12 @@ from sampan.encoders.pretrained.backbone import (
     part_of,
     places_of,
 )
-from sampan.encoders.pretrained.inputs import Inputs, blank, kind_of, make_inputs, modality_faults
+from sampan.encoders.pretrained.inputs import Inputs, blank, make_inputs, modality_faults
 from sampan.encoders.pretrained.pooling import SentenceHead
 from sampan.encoders.pretrained.sentence import refuse_other_output
 from sampan.encoders.pretrained.transfer import HostTransfer
 from sampan.errors import ConfigError
-from sampan.plugins import Modality
+from sampan.plugins import Modality, kind_of
 from sampan.weights.folder import GRAPHS
 from sampan.weights.graphs import DTYPES, Graph, Value, read_graph
 

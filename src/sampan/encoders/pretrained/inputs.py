@@ -20,7 +20,7 @@ from sampan.encoders.pretrained.tokens import Tokens, most_tokens, tokenizer_of,
 from sampan.encoders.pretrained.transfer import Transfer
 from sampan.encoders.rows import texts
 from sampan.errors import ConfigError
-from sampan.plugins import Modality
+from sampan.plugins import Modality, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,12 +34,6 @@ LARGEST_DECODING: dict[str, dict[str, Any]] = {
 """What a folder's processor decides of a modality that is not stored; sizes at their largest."""
 ROW_OVERHEAD = 8
 """Elements that a padded row costs beside its length: its ends, its part of every call."""
-KINDS = {("y", "x", "channel"): "image", ("byte",): "text", ("time",): "audio"}
-
-
-def kind_of(modality: Modality) -> str:
-    dims = modality.array().dims
-    return KINDS.get(dims, f"({', '.join(dims)})")
 
 
 def modality_faults(path: Path, modality: Modality, model: Any) -> list[str]:

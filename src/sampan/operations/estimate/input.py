@@ -8,12 +8,11 @@ from pathlib import Path
 from sampan import plugins
 from sampan.config.dataset import ModalityEntry
 from sampan.errors import InvalidSample, StorageError
+from sampan.index.cells import CellReader
 from sampan.index.parts import IndexFolder, IndexPart
 from sampan.operations.estimate.measured import Measured
 from sampan.operations.estimate.schedule import Timed
 from sampan.plan import Plan
-from sampan.sources.cells import CellReader
-from sampan.sources.files import SampleFiles
 from sampan.storage.durable import read_json
 from sampan.store.documents import PartRows
 
@@ -35,15 +34,14 @@ def source_bytes(results: Path, dataset: str, name: str, entry: ModalityEntry) -
     if name not in table.columns or not read_json(receipt, PartRows)["rows"]:
         return None
     usual = plugins.plugin_class("modalities", entry.kind).cell
-    files = SampleFiles(table.roots, 0, patience_seconds=0, allow=table.allow)
-    reader = CellReader(files, entry.cell or usual)
+    reader = CellReader.of(table, entry.cell or usual, max_bytes=0, patience_seconds=0)
     cells = table.read(["root", name], next(table.groups()))
     chosen = range(0, len(cells["root"]), max(1, len(cells["root"]) // LOOKED_AT))
     sizes = []
     for row in chosen:
         with suppress(InvalidSample, StorageError):
-            size = reader.size(cells["root"][row], cells[name][row])
-            sizes += [] if size is None else [size]
+            cell = reader.cell(cells["root"][row], cells[name][row])
+            sizes += [] if cell is None else [reader.size(cell)]
     return sum(sizes) / len(sizes) if sizes else None
 
 

@@ -123,7 +123,7 @@ class Measured:
             if seconds is None or rows is None:
                 continue
             log = logs / f"{path.stem}.log" if logs is not None else None
-            if log is None or not events_of(log).exists():
+            if log is None:
                 yield Job(seconds, rows)
             elif (work := _work(log)) is not None:
                 yield Job(seconds, *work)

@@ -26,6 +26,7 @@ from sampan.operations.estimate.measured import Measured
 from sampan.plan import Jobs, Plan, Stage
 from sampan.plan.jobs import Settings, ShardsJob
 from sampan.plugins import Source
+from sampan.runs.events import events_of
 from sampan.sources.values import cell_of
 from sampan.storage.durable import patiently, read_json
 from sampan.storage.specs import argument
@@ -177,7 +178,7 @@ def _job(plan: Plan, words: list[str], job: Settings, place: str) -> None:
     for path in (log, benchmark):
         path.parent.mkdir(parents=True, exist_ok=True)
     spec = argument(job.to_json(), plan.results, write=True)
-    common = ["--results", str(plan.results), "--spec", spec]
+    common = ["--results", str(plan.results), "--spec", spec, "--events", str(events_of(log))]
     start = time.monotonic()
     with log.open("wb") as file:
         ended = subprocess.run(

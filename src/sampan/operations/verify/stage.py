@@ -86,8 +86,7 @@ def _layout(
     arrays = stored(variant.data, entry.name.rpartition(".")[2], _settings(receipts, found))
     if found is not None and found in (committed, arrays):
         return found, []
-    right = next((one for one in (arrays, committed) if one is not None and one == committed), None)
-    right = right or committed or arrays
+    right = committed or arrays
     if right is not None and right.settings.startswith(entry.digest):
         message = message or f"{path}: is not the layout of the arrays beside it"
         return right, [Fault(message=message, restored=(path, right.as_json()))]

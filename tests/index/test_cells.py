@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from sampan.errors import InvalidSample
-from sampan.sources.cells import CellReader
-from sampan.sources.files import SampleFiles
+from sampan.index.cells import Base64, CellReader, FilePath, Value
+from sampan.index.sample_files import SampleFiles
 
 BYTES = bytes(range(256)) * 3
 
@@ -17,23 +17,23 @@ def reader(how, folder=Path("/nowhere"), max_bytes=1000):
 @pytest.mark.parametrize("how", ["path", "value", "base64"])
 @pytest.mark.parametrize("cell", [None, "", b""])
 def test_an_empty_cell_has_no_content_and_is_no_fault(how, cell):
-    assert reader(how).read(0, cell) is None
-    assert reader(how).size(0, cell) is None
+    assert reader(how).cell(0, cell) is None
 
 
 @pytest.mark.parametrize("how", ["path", "base64"])
 def test_a_blank_cell_is_empty_where_it_is_no_value_itself(how):
-    assert reader(how).read(0, " \t") is None
-    assert reader("value").read(0, " \t").data == b" \t"
+    assert reader(how).cell(0, " \t") is None
+    assert content(reader("value"), " \t").data == b" \t"
 
 
 def test_a_cell_holds_a_path_a_text_or_bytes(tmp_path):
     (tmp_path / "a.bin").write_bytes(BYTES)
 
-    assert reader("path", tmp_path).read(0, "a.bin").data == BYTES
-    assert reader("path", tmp_path).size(0, "a.bin") == len(BYTES)
-    assert reader("path", tmp_path).read(0, BYTES).data == BYTES
-    assert reader("value").read(0, "été").data == "été".encode()
+    assert content(reader("path", tmp_path), "a.bin").data == BYTES
+    made = reader("path", tmp_path)
+    assert made.size(made.cell(0, "a.bin")) == len(BYTES)
+    assert content(reader("path", tmp_path), BYTES).data == BYTES
+    assert content(reader("value"), "été").data == "été".encode()
 
 
 WRITTEN = {
@@ -54,7 +54,7 @@ WRITTEN = {
 def test_base64_is_read_as_people_write_it(written):
     wanted = BYTES[:-2] if written == "without padding" else BYTES
 
-    assert reader("base64").read(0, WRITTEN[written]).data == wanted
+    assert content(reader("base64"), WRITTEN[written]).data == wanted
 
 
 @pytest.mark.parametrize(
@@ -72,21 +72,55 @@ def test_base64_is_read_as_people_write_it(written):
 )
 def test_what_is_no_base64_costs_one_sample(cell, reason):
     with pytest.raises(InvalidSample) as verdict:
-        reader("base64").read(0, cell)
+        content(reader("base64"), cell)
 
     assert str(verdict.value).startswith(reason)
 
 
 def test_a_value_above_the_limit_is_not_decoded(monkeypatch):
-    monkeypatch.setattr("sampan.sources.cells.binascii.a2b_base64", None)
+    monkeypatch.setattr("sampan.index.cells.binascii.a2b_base64", None)
 
     with pytest.raises(InvalidSample, match=r"value too large: 4,000,000 characters of base64"):
-        reader("base64").read(0, "A" * 4_000_000)
+        content(reader("base64"), "A" * 4_000_000)
 
 
 def test_a_value_just_within_the_limit_is_decoded_and_one_byte_more_is_not():
     most = base64.encodebytes(b"x" * 1000).decode().replace("\n", "\r\n")
 
-    assert len(reader("base64").read(0, most).data) == 1000
+    assert len(content(reader("base64"), most).data) == 1000
     with pytest.raises(InvalidSample, match="value too large: 1,001 bytes; max_bytes is 1,000"):
-        reader("base64").read(0, base64.b64encode(b"x" * 1001).decode())
+        content(reader("base64"), base64.b64encode(b"x" * 1001).decode())
+
+
+def content(made, stored):
+    cell = made.cell(0, stored)
+    assert cell is not None
+    return made.read(cell)
+
+
+@pytest.mark.parametrize(
+    ("how", "stored", "expected"),
+    [
+        ("path", "a/b.jpg", FilePath(3, "a/b.jpg")),
+        ("path", b"bytes beside paths", Value(b"bytes beside paths")),
+        ("value", "text", Value("text")),
+        ("value", b"bytes", Value(b"bytes")),
+        ("base64", "QQ==", Base64("QQ==")),
+        ("base64", b"QQ==", Base64(b"QQ==")),
+    ],
+)
+def test_what_the_index_stores_is_a_cell_of_one_kind(how, stored, expected):
+    assert reader(how).cell(3, stored) == expected
+
+
+def test_a_path_that_is_not_read_is_not_asked_for_its_size_either(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "secret.bin").write_bytes(b"x" * 100)
+    made = reader("path", tmp_path / "here")
+
+    for path in (str(tmp_path / "secret.bin"), "../secret.bin"):
+        cell = made.cell(0, path)
+        with pytest.raises(InvalidSample):
+            made.size(cell)
+        with pytest.raises(InvalidSample):
+            made.read(cell)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sampan.errors import InvalidSample
-from sampan.sources.opening import (
+from sampan.index.opening import (
     FLAGS,
     PLACE,
     Bounds,

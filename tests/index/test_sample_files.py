@@ -10,8 +10,8 @@ from unicodedata import normalize
 import pytest
 
 from sampan.errors import InvalidSample, StorageError
-from sampan.sources import files as reading
-from sampan.sources.files import DeniedFile, MissingFile, SampleFiles, missing_folders
+from sampan.index import sample_files as reading
+from sampan.index.sample_files import DeniedFile, MissingFile, SampleFiles, missing_folders
 
 
 @pytest.fixture
