@@ -186,12 +186,12 @@ def read_in_order(rows: Callable[[int, int], np.ndarray], count: int) -> float:
 
 def fed_batches(reader: Reader, order: np.ndarray) -> float:
     """As training takes them."""
-    from sampan.training.feed import Feed
+    from sampan.training.feed import BatchFeed
 
     batches = [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
     seen = 0
     began = time.perf_counter()
-    with Feed({NAME: reader}, batches) as feed:
+    with BatchFeed({NAME: reader}, batches) as feed:
         for _, inputs in feed:
             seen += len(inputs[NAME])
     assert seen == len(order)

@@ -30,11 +30,11 @@ from sklearn.svm import SVC, SVR
 
 from sampan import plugins
 from sampan.config.models import AlignSettings, ClassifySettings, RegressSettings
+from sampan.models.features import ArrayFeatures
+from sampan.models.targets import ClassTargets, ContentTargets, ValueTargets
 from sampan.training.checkpoint import Checkpoints
-from sampan.training.features import ArrayFeatures
-from sampan.training.loop import Trained, train
+from sampan.training.loop import TrainingResult, train
 from sampan.training.predict import embeddings, probabilities, values
-from sampan.training.targets import ClassTargets, ContentTargets, ValueTargets
 
 HOW = {"classify": ClassifySettings, "regress": RegressSettings, "align": AlignSettings}
 BASELINES: Mapping[str, Mapping[str, Callable[[], Any]]] = {
@@ -127,7 +127,9 @@ def parts(groups: NDArray[Any], seed: int) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(place[codes] == which) for which in range(3)]
 
 
-def trained(data: Data, seed: int, changes: Mapping[str, Any]) -> tuple[float, float, Trained]:
+def trained(
+    data: Data, seed: int, changes: Mapping[str, Any]
+) -> tuple[float, float, TrainingResult]:
     """What a model reaches on the test part, the seconds that training took, and how it went."""
     fit, validate, test = parts(data.groups, seed)
     features = {name: ArrayFeatures(array=rows) for name, rows in data.inputs.items()}
@@ -148,11 +150,11 @@ def trained(data: Data, seed: int, changes: Mapping[str, Any]) -> tuple[float, f
             checkpoints=Checkpoints(folder=Path(folder), key="small"), threads=1,
         )  # fmt: skip
         seconds = time.perf_counter() - started
-    assert isinstance(found, Trained)
+    assert isinstance(found, TrainingResult)
     return _score(data, found, features, test), seconds, found
 
 
-def _score(data: Data, found: Trained, features: Any, test: NDArray[np.int64]) -> float:
+def _score(data: Data, found: TrainingResult, features: Any, test: NDArray[np.int64]) -> float:
     if data.task == "align":
         one, other = embeddings(found.model, features, test, threads=1).values()
         return float((np.argmax(one @ other.T, axis=1) == np.arange(len(test))).mean())

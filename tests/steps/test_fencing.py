@@ -37,13 +37,13 @@ def gated(call):
     return renames
 
 os.replace, os.rename = gated(os.replace), gated(os.rename)
-append = ledger.Attempt.append
+append = ledger.LedgerWriter.append
 
 def appends(self, record):
     gate(f"record of shard {record.shard}")
     append(self, record)
 
-ledger.Attempt.append = appends
+ledger.LedgerWriter.append = appends
 """
 
 

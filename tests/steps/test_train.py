@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
+from opened import count_opened
 from steps import running
 
 from sampan.cli import main
@@ -88,6 +89,20 @@ def test_a_job_killed_twice_ends_with_the_same_bytes(extracted, undisturbed, tmp
     assert (kills, ended) == ([True, True], 0)
     assert outputs(config) == outputs(undisturbed)
     assert (tmp_path / "log").read_text().count("goes on after step") == 2
+
+
+def test_a_job_that_goes_on_reads_its_checkpoint_once(undisturbed, tmp_path, caplog):
+    caplog.set_level("INFO", "sampan")
+    config = copied(undisturbed, tmp_path / "results")
+    folders = (running.model_folder(config, "word") / "checkpoints").glob("step-*")
+    newest, *others = (count_opened(folder) for folder in sorted(folders, reverse=True))
+
+    assert main(running.training(config, "word")) == 0
+
+    assert "goes on after step" in caplog.text
+    assert newest()["tensors.safetensors"] == 1
+    assert not any(opened()["tensors.safetensors"] for opened in others)
+    assert outputs(config) == outputs(undisturbed)
 
 
 def epochs_done(checkpoints):

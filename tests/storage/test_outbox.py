@@ -11,7 +11,7 @@ from sampan.errors import StorageError
 from sampan.storage import outbox
 from sampan.storage.durable import write_bytes
 from sampan.store import ledger
-from sampan.store.ledger import Attempt
+from sampan.store.ledger import LedgerWriter
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def ledgers(tmp_path):
 def sleeper(folder, ledgers):
     """The outbox and the ledger of an attempt that has recorded a shard, and has another ready."""
     own = outbox.make(folder, "part-00000", 1)
-    attempt = Attempt(ledgers, 0, 64, own)
+    attempt = LedgerWriter(ledgers, 0, 64, own)
     attempt.append(record(1))
     (own / "image.2.partial").write_bytes(b"old")
     with attempt:
@@ -59,7 +59,7 @@ def test_nothing_that_a_sleeper_does_after_the_fence_can_be_seen(
         lambda: write_bytes(target, b"old", own),
         lambda: outbox.discard(kept, own),
         lambda: outbox.discard(tmp_path / "not there", own),
-        lambda: Attempt(ledgers, 0, 64, own),
+        lambda: LedgerWriter(ledgers, 0, 64, own),
     ):
         with pytest.raises(StorageError, match="No such file"):
             late()

@@ -77,7 +77,7 @@ def make_shard(part: Partition, shard: int, version: int = 0) -> Record:
 def make(part: Partition, version: int = 0) -> list[int]:
     """Do what is not done and write the receipt; returns the shards that were made."""
     todo = part.adopt({shard: key_of(part, shard, version) for shard in part.shards})
-    with part.attempt() as attempt:
+    with part.open_ledger() as attempt:
         for shard in todo:
             part.done[shard] = make_shard(part, shard, version)
             attempt.append(part.done[shard])

@@ -75,7 +75,7 @@ def lose_valid(folder):
 def other_bytes(folder):
     part = partitions.partition(folder, ROWS, 1)
     part.adopt({shard: partitions.key_of(part, shard, 1) for shard in part.shards})
-    with part.attempt() as attempt:
+    with part.open_ledger() as attempt:
         for shard in part.shards:
             attempt.append(partitions.make_shard(part, shard, version=1))
 

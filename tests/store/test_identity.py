@@ -1,7 +1,7 @@
 import hashlib
 import itertools
 
-from sampan.store.identity import content_hash, digest_lines, joined, key_hash, keys_digest
+from sampan.store.identity import content_hash, digest_hashes, digest_lines, key_hash, keys_digest
 
 
 def test_hashes_have_128_bits():
@@ -11,8 +11,8 @@ def test_hashes_have_128_bits():
 
 
 def test_the_digest_of_keys_can_be_joined_from_their_hashes():
-    assert keys_digest(["a", "b"]) == joined(key_hash("a") + key_hash("b"))
-    assert keys_digest([]) == joined(b"")
+    assert keys_digest(["a", "b"]) == digest_hashes(key_hash("a") + key_hash("b"))
+    assert keys_digest([]) == digest_hashes(b"")
 
 
 def test_other_keys_or_another_order_give_another_digest():

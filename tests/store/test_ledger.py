@@ -4,7 +4,7 @@ import pytest
 
 from sampan.errors import StorageError
 from sampan.store import ledger
-from sampan.store.ledger import Attempt, Record
+from sampan.store.ledger import LedgerWriter, Record
 
 
 def record(shard, key="k", **more):
@@ -13,7 +13,7 @@ def record(shard, key="k", **more):
 
 
 def append(folder, *records, first=0, stop=64):
-    with Attempt(folder, first, stop) as attempt:
+    with LedgerWriter(folder, first, stop) as attempt:
         for item in records:
             attempt.append(item)
     return attempt.path
@@ -92,7 +92,7 @@ def test_a_listing_finds_the_overlapping_attempts_of_any_width_in_their_order(tm
 
 def test_withdrawn_records_are_gone_and_later_ones_count(tmp_path):
     append(tmp_path, record(1, "old"), record(2, "old"))
-    with Attempt(tmp_path, 0, 64) as attempt:
+    with LedgerWriter(tmp_path, 0, 64) as attempt:
         attempt.withdraw([1])
         assert keys(tmp_path) == {2: ["old"]}
         attempt.append(record(1, "new"))
@@ -112,7 +112,7 @@ def test_forgetting_takes_back_what_every_attempt_said_of_a_shard(tmp_path):
 
 
 def test_forgetting_loses_nothing_that_a_running_attempt_says_afterwards(tmp_path):
-    with Attempt(tmp_path, 0, 64) as attempt:
+    with LedgerWriter(tmp_path, 0, 64) as attempt:
         attempt.append(record(1))
         ledger.forget(tmp_path, [1], rows_per_shard=8)
         attempt.append(record(2))
@@ -149,7 +149,7 @@ class Torn:
 
 
 def test_what_a_failed_write_left_does_not_spoil_the_next_record(tmp_path):
-    with Attempt(tmp_path, 0, 64) as attempt:
+    with LedgerWriter(tmp_path, 0, 64) as attempt:
         attempt.append(record(1))
         attempt._file = Torn(attempt._file)
         with pytest.raises(StorageError, match="No space left"):
@@ -164,7 +164,7 @@ def test_a_short_write_is_continued(tmp_path):
         def write(self, data):
             return self._file.write(bytes(data[:7]))
 
-    with Attempt(tmp_path, 0, 64) as attempt:
+    with LedgerWriter(tmp_path, 0, 64) as attempt:
         attempt._file = Short(attempt._file)
         attempt.append(record(1))
 

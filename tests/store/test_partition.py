@@ -51,7 +51,7 @@ def test_a_receipt_depends_on_content_and_not_on_time_place_or_attempts(tmp_path
     partitions.make(partitions.partition(tmp_path / "a"))
     part = partitions.partition(tmp_path / "b")
     part.adopt({shard: partitions.key_of(part, shard, 0) for shard in part.shards})
-    with part.attempt() as attempt:
+    with part.open_ledger() as attempt:
         attempt.append(partitions.make_shard(part, 2))
     partitions.make(partitions.partition(tmp_path / "b"))
 
@@ -114,7 +114,7 @@ def test_a_kill_between_writing_over_a_shard_and_recording_it_is_no_trap(tmp_pat
     before = pipeline.bytes_of(tmp_path)
     other = partitions.partition(tmp_path)
     other.adopt({shard: partitions.key_of(other, shard, 1) for shard in other.shards})
-    with other.attempt():
+    with other.open_ledger():
         partitions.make_shard(other, 2, version=1)
 
     partitions.make(partitions.partition(tmp_path), version=0)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from sampan.config.models import AlignSettings, ClassifySettings
+from sampan.models.features import ArrayFeatures
+from sampan.models.targets import ClassTargets, ContentTargets
 from sampan.training.checkpoint import Checkpoints
-from sampan.training.features import ArrayFeatures
 from sampan.training.loop import train
-from sampan.training.model import save_model
-from sampan.training.targets import ClassTargets, ContentTargets
+from sampan.training.model_file import save_model
 
 ROWS = 240
 CLASSES = 4

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from opened import count_opened
 
 from sampan.errors import DataError, StorageError
 from sampan.training.checkpoint import Checkpoint, Checkpoints
@@ -110,6 +111,23 @@ def test_a_checkpoint_of_another_run_is_refused(checkpoints):
 
     with pytest.raises(DataError, match="key abc, wanted xyz"):
         Checkpoints(folder=checkpoints.folder, key="xyz").latest()
+
+
+def test_the_key_is_looked_at_without_reading_tensors(checkpoints):
+    opened = count_opened(checkpoints.save(at_step(1)))
+
+    assert not checkpoints.are_of_another_run()
+    assert Checkpoints(folder=checkpoints.folder, key="xyz").are_of_another_run()
+
+    assert opened() == {"manifest.json": 2}
+
+
+def test_the_tensors_are_checked_and_taken_in_one_reading(checkpoints):
+    opened = count_opened(checkpoints.save(at_step(1)))
+
+    assert checkpoints.latest().tensors["x"].tolist() == [1, 1, 1]
+
+    assert opened() == {"manifest.json": 1, "tensors.safetensors": 1, "state.json": 1}
 
 
 def test_clearing_makes_room_for_another_run(checkpoints):

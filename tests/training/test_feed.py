@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from sampan.errors import StorageError
+from sampan.models.features import ArrayFeatures
 from sampan.plugins import ArraySpec
 from sampan.store.layout import ArrayLayout
 from sampan.store.read import Reader
 from sampan.store.shard import ShardWriter
 from sampan.training import sampling
-from sampan.training.features import ArrayFeatures
-from sampan.training.feed import Feed
+from sampan.training.feed import BatchFeed
 
 ROWS = np.arange(100, dtype=np.int64)
 PIXELS = np.random.default_rng(0).integers(256, size=(100, 4, 3), dtype=np.uint8)
@@ -37,7 +37,7 @@ def batches(numbers=range(12), **shares):
 
 
 def taken(arrays, order):
-    with Feed(arrays, order) as feed:
+    with BatchFeed(arrays, order) as feed:
         return list(feed)
 
 
@@ -77,7 +77,7 @@ def test_a_feed_that_begins_in_the_middle_goes_on_as_the_whole_one(arrays):
 
 def test_batches_that_are_looked_at_are_never_written_over(arrays):
     kept = []
-    with Feed(arrays, batches(range(40))) as feed:
+    with BatchFeed(arrays, batches(range(40))) as feed:
         for number, (rows, inputs) in enumerate(feed):
             if number % 3 == 0:
                 kept.append((rows, inputs["image"][5:]))
@@ -94,7 +94,7 @@ def test_memory_of_batches_that_are_gone_is_used_again(arrays):
             fresh.append(out is None)
             return arrays["image"].take(rows, out)
 
-    with Feed({"image": Recorded()}, batches(range(40))) as feed:
+    with BatchFeed({"image": Recorded()}, batches(range(40))) as feed:
         for _ in feed:
             pass
 
@@ -107,7 +107,7 @@ def test_an_exception_of_the_thread_is_raised_where_its_batch_would_be_taken(arr
     broken = [ROWS[:3], ROWS[3:6], np.array([5, 1000]), ROWS[:3]]
     found = []
 
-    with pytest.raises(StorageError, match="is missing"), Feed(arrays, broken) as feed:
+    with pytest.raises(StorageError, match="is missing"), BatchFeed(arrays, broken) as feed:
         found.extend(rows.tolist() for rows, _ in feed)
 
     assert found == [[0, 1, 2], [3, 4, 5]]
@@ -124,7 +124,7 @@ def test_an_exception_of_the_order_is_raised_too(arrays):
 
 
 def test_the_thread_ends_when_the_block_is_left_early(arrays):
-    with Feed(arrays, batches(range(10**6))) as feed:
+    with BatchFeed(arrays, batches(range(10**6))) as feed:
         first = [rows.tolist() for rows, _ in islice(feed, 2)]
         assert feeding()
 
@@ -140,7 +140,7 @@ def test_no_more_batches_are_made_ahead_than_asked_for(arrays):
             made.append(number)
             yield ROWS[:3]
 
-    with Feed(arrays, order(), ahead=2) as feed:
+    with BatchFeed(arrays, order(), ahead=2) as feed:
         batch = iter(feed)
         for number in range(10):
             next(batch)
@@ -150,7 +150,7 @@ def test_no_more_batches_are_made_ahead_than_asked_for(arrays):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_batches_on_a_gpu_are_those_on_the_cpu(arrays):
-    with Feed(arrays, batches(range(40)), device="cuda") as feed:
+    with BatchFeed(arrays, batches(range(40)), device="cuda") as feed:
         found = [(rows, {n: value.cpu() for n, value in inputs.items()}) for rows, inputs in feed]
 
     for rows, inputs in found:

@@ -9,8 +9,8 @@ import torch
 from training import synthetic
 
 from sampan.errors import DataError
-from sampan.training.features import ArrayFeatures
-from sampan.training.loop import Stopped
+from sampan.models.features import ArrayFeatures
+from sampan.training.loop import Interruption
 from sampan.training.predict import probabilities
 
 
@@ -45,7 +45,7 @@ def test_a_stopped_run_goes_on_with_the_same_history(step, tmp_path):
     continued = synthetic.run(tmp_path / "a", "align")
 
     alone = synthetic.run(tmp_path / "b", "align")
-    assert stopped == Stopped(step=step, steps=30)
+    assert stopped == Interruption(step=step, steps=30)
     assert continued.trace.tolist() == alone.trace.tolist()
     assert continued.history == alone.history
     assert weights(continued).keys() == weights(alone).keys()

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from sampan.errors import DataError
-from sampan.training.roles import ROLES, assign
+from sampan.training.roles import ROLES, assign_roles
 
 
 @pytest.fixture
 def roles():
-    return assign(
+    return assign_roles(
         ["train", "validation", "test", None, "train", "train", "other", "train"],
         valid={
             "image.hog": np.array([1, 1, 1, 1, 0, 1, 1, 0], dtype=bool),
@@ -53,13 +53,13 @@ def test_roles_and_reasons_are_counted(roles):
 
 
 def test_a_task_without_labels_asks_for_none():
-    found = assign(["train"], valid={"a.b": np.array([True])})
+    found = assign_roles(["train"], valid={"a.b": np.array([True])})
 
     assert found.counts()["train"] == 1
 
 
 def test_an_empty_role_is_an_error_with_the_counts():
-    found = assign(["train", "test"], valid={"a.b": np.array([True, False])})
+    found = assign_roles(["train", "test"], valid={"a.b": np.array([True, False])})
 
     with pytest.raises(DataError) as fault:
         found.require("train", "validation", "test")

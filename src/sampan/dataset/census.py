@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sampan.config.split import SplitSettings
 from sampan.index.parts import Index
 from sampan.index.splits import NAMES, split_of
+from sampan.models.targets import LARGEST, number_of
 from sampan.reporting.data import Reason, Rejected
-from sampan.training.targets import LARGEST, number_of
 
 NO_SPLIT, NO_LABEL = "none", "no label"
 LABELS_COUNTED = 10_000

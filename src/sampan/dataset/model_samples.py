@@ -17,7 +17,7 @@ from sampan.plan.memory import MASTER_MB, WORKER_MB
 from sampan.store.committed import Committed
 from sampan.store.read import Reader
 from sampan.store.variant import Variant
-from sampan.training.roles import Roles, assign
+from sampan.training.roles import Roles, assign_roles
 
 ROW_BYTES = 1024
 """Of a row's key, group, label, split, reason and digests, as Python objects."""
@@ -100,7 +100,7 @@ class Samples:
         labelled = None
         if self.settings.task in ("classify", "regress"):
             labelled = np.array([label is not None for label in self.labels])
-        return assign(
+        return assign_roles(
             list(self.splits),
             valid={name: self._of_all(stage.valid()) for name, stage in self.stages.items()},
             absent={name: self._of_all(stage.absent()) for name, stage in self.modalities.items()},

@@ -13,7 +13,7 @@ from sampan.execution.turn import Turn, take_turn
 from sampan.execution.upstream import within
 from sampan.plan.jobs import ShardsJob
 from sampan.storage.durable import PATIENCE_SECONDS, patiently
-from sampan.store.documents import Rows
+from sampan.store.documents import PartRows
 from sampan.store.layout import Layout, pin, valid_layout
 from sampan.store.partition import Partition, category
 from sampan.store.variant import Variant
@@ -86,7 +86,7 @@ def make_partition(
     return partition
 
 
-def _partition(variant: Variant, layout: Layout, upstream: Rows, outbox: Path) -> Partition:
+def _partition(variant: Variant, layout: Layout, upstream: PartRows, outbox: Path) -> Partition:
     return Partition(
         variant,
         layout,

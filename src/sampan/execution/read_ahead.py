@@ -10,7 +10,6 @@ decides what is in them, never which thread was first.
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from sampan.execution.timings import WAIT, Timings
@@ -102,12 +101,7 @@ class ReadAhead(Generic[Block]):
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._stop()
         for thread in self._threads:

@@ -16,7 +16,7 @@ from sampan.execution.timings import Timings
 from sampan.execution.turn import Turn
 from sampan.progress import Progress, show_progress
 from sampan.storage.durable import patiently
-from sampan.store.ledger import Attempt
+from sampan.store.ledger import LedgerWriter
 from sampan.store.partition import Partition
 
 log = logging.getLogger("sampan")
@@ -48,12 +48,12 @@ def make_shards(
     what = f"{name} part {partition.part}"
     say(Planned(what=what, shards=len(tasks), adopted=len(partition.done), samples=total))
     with (
-        partition.attempt() as attempt,
+        partition.open_ledger() as writer,
         cluster(grant, workers) as pool,
         show_progress(name, total) as progress,
     ):
         once = partial(
-            _round, partition, attempt, pool, turn=turn, progress=progress, timings=timings
+            _round, partition, writer, pool, turn=turn, progress=progress, timings=timings
         )  # fmt: skip
         left = once(tasks)
         for _ in range(ROUNDS - 1):
@@ -78,7 +78,7 @@ def make_shards(
 
 def _round(
     partition: Partition,
-    attempt: Attempt,
+    writer: LedgerWriter,
     pool: Pool,
     tasks: Sequence[ShardTask],
     *,
@@ -99,7 +99,7 @@ def _round(
             turn.check(str(outcome.task), to_record=True)
             record, took = outcome.result
             patiently(
-                partial(attempt.append, record), outcome.task.patience_seconds, str(attempt.path)
+                partial(writer.append, record), outcome.task.patience_seconds, str(writer.path)
             )
             partition.done[outcome.task.shard] = record
             progress.add(record.rows)

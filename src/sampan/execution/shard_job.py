@@ -16,7 +16,7 @@ from sampan.compute import Grant, Workers
 from sampan.execution.read_ahead import ReadAhead
 from sampan.execution.timings import Timings
 from sampan.plan.jobs import ShardsJob
-from sampan.store.documents import Rows
+from sampan.store.documents import PartRows
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 from sampan.store.partition import Partition
@@ -93,7 +93,7 @@ class Inputs(NamedTuple):
 class Upstream(Protocol):
     """Where the rows of a stage come from."""
 
-    def receipt(self, results: Path, part: int) -> Rows:
+    def receipt(self, results: Path, part: int) -> PartRows:
         """Which rows a partition has."""
         ...
 

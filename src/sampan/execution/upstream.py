@@ -19,7 +19,7 @@ from sampan.plan import Stage
 from sampan.plan.jobs import ShardsJob
 from sampan.storage.durable import read_json
 from sampan.store.committed import chosen
-from sampan.store.documents import CellsReceipt, Receipt, Rows
+from sampan.store.documents import CellsReceipt, PartRows, Receipt
 from sampan.store.identity import digest_lines
 from sampan.store.layout import Layout
 from sampan.store.partition import Partition
@@ -37,9 +37,9 @@ class Sources:
     def _index(self, results: Path) -> IndexFolder:
         return IndexFolder(results / self.job.stage.dataset / "index")
 
-    def receipt(self, results: Path, part: int) -> Rows:
+    def receipt(self, results: Path, part: int) -> PartRows:
         path = self._index(results).receipt(self.job.stage.modality, part)
-        found: Rows = read_json(path, CellsReceipt)
+        found: PartRows = read_json(path, CellsReceipt)
         return found
 
     def inputs(self, results: Path, partition: Partition) -> Inputs:
@@ -97,8 +97,8 @@ class StageAbove:
     def _not_valid(self) -> str:
         return f"{self.above.name} is not valid"
 
-    def receipt(self, results: Path, part: int) -> Rows:
-        found: Rows = read_json(Variant.of(results, self.above).receipt(part), Receipt)
+    def receipt(self, results: Path, part: int) -> PartRows:
+        found: PartRows = read_json(Variant.of(results, self.above).receipt(part), Receipt)
         return found
 
     def inputs(self, results: Path, partition: Partition) -> Inputs:

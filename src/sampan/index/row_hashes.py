@@ -4,11 +4,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sampan.plugins import Cells
-from sampan.store.identity import content_hash, joined, key_hash
+from sampan.store.identity import content_hash, digest_hashes, key_hash
 
 HASH_BYTES = 16
 
@@ -23,12 +22,7 @@ class HashWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._keys.close()
         self._cells.close()
 
@@ -55,10 +49,10 @@ class RowHashes:
         return self._read([keys_of(path) for path in self._paths], first, stop)
 
     def keys_digest(self, first: int, stop: int) -> str:
-        return joined(self.keys(first, stop))
+        return digest_hashes(self.keys(first, stop))
 
     def cells_digest(self, first: int, stop: int) -> str:
-        return joined(self._read([cells_of(path) for path in self._paths], first, stop))
+        return digest_hashes(self._read([cells_of(path) for path in self._paths], first, stop))
 
     def _read(self, paths: list[Path], first: int, stop: int) -> bytes:
         pieces = []

@@ -14,7 +14,7 @@ from sampan.errors import ConfigError
 from sampan.storage.durable import read_json, storing
 from sampan.store import ledger
 from sampan.store.catalogue import Entry, datasets, entries, models
-from sampan.store.documents import Rows
+from sampan.store.documents import PartRows
 from sampan.store.layout import Layout
 
 
@@ -70,7 +70,7 @@ def forget(entry: Entry, part: int | None) -> list[Path]:
         receipts = [path for path in receipts if path == variant.receipt(part)]
         if not receipts:
             raise ConfigError(f"{variant.path}: has no partition {part}")
-        about = read_json(receipts[0], Rows)
+        about = read_json(receipts[0], PartRows)
         if about["rows"]:
             layout = Layout.read(variant.layout)
             shards = layout.shards(about["first"], about["rows"])

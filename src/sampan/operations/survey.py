@@ -20,13 +20,13 @@ from sampan.config.split import SplitSettings
 from sampan.errors import DataError
 from sampan.index.cells import How, is_empty
 from sampan.index.splits import NAMES, split_of
+from sampan.models.targets import LARGEST, number_of
 from sampan.plan import Plan
 from sampan.plugins import Cells
 from sampan.reporting.wording import count, listed, percent
 from sampan.sources.values import cell_of, label_of
 from sampan.steps.index import converted
 from sampan.terminal import shortened
-from sampan.training.targets import LARGEST, number_of
 
 LABELS_COUNTED = 10_000
 KEYS_COMPARED = 20_000_000

@@ -16,7 +16,7 @@ from sampan.reporting.page import LIMITS
 from sampan.reporting.wording import in_order
 from sampan.storage.durable import read_json
 from sampan.storage.parquet import Kind, read_table
-from sampan.store.documents import HistoryFile, Measured, Metrics, ModelCard
+from sampan.store.documents import HistoryFile, Metrics, MetricValue, ModelCard
 from sampan.training.roles import ROLES
 
 CLASSES_DRAWN = 30
@@ -80,7 +80,7 @@ def split_in_words(split: SplitSettings) -> str:
 
 
 def metrics_of(
-    measured: Mapping[str, Measured],
+    measured: Mapping[str, MetricValue],
     chance: Mapping[str, float],
     modalities: tuple[str, ...],
 ) -> list[Metric]:

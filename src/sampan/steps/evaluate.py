@@ -6,7 +6,6 @@ content in the target modality are one item.
 """
 
 import argparse
-import io
 import logging
 import platform
 import time
@@ -28,8 +27,8 @@ from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
 from sampan.plan.jobs import TrainJob, changed_settings
 from sampan.steps.flags import add_flags, grant_of
-from sampan.storage.durable import patiently, read_json, with_checksum, write_bytes, write_json
-from sampan.storage.parquet import read_table
+from sampan.storage.durable import patiently, read_json, with_checksum, write_json
+from sampan.storage.parquet import read_table, write_table
 from sampan.store.documents import HistoryFile
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
@@ -56,6 +55,8 @@ def run(args: argparse.Namespace) -> None:
 
 def evaluate(job: TrainJob, results: Path, grant: Grant, turn: Turn | None = None) -> None:
     """Write the predictions, the metrics and the card of a trained model."""
+    import pyarrow as pa
+
     turn, start = turn or Turn(), time.monotonic()
     samples = Samples(job, results)
     roles = _roles_of(samples)
@@ -72,7 +73,7 @@ def evaluate(job: TrainJob, results: Path, grant: Grant, turn: Turn | None = Non
         found, predicted, extra = _retrieval(samples, test, grant)
     turn.check(f"evaluate {samples.stage.variant}")
     outbox = turn.outbox(samples.folder)
-    _write_table(samples.folder / "predictions.parquet", columns | predicted, outbox)
+    write_table(samples.folder / "predictions.parquet", pa.table(columns | predicted), outbox)
     write_json(
         samples.folder / "metrics.json",
         {
@@ -108,7 +109,7 @@ def _roles_of(samples: Samples) -> NDArray[np.object_]:
 def _supervised(
     samples: Samples, test: NDArray[np.int64], grant: Grant
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    from sampan.training.model import load_model
+    from sampan.training.model_file import load_model
     from sampan.training.predict import probabilities, values
 
     model = load_model(samples.folder / "model.safetensors")
@@ -140,7 +141,7 @@ def _retrieval(
     settings = samples.settings
     contents = {name: ids[test] for name, ids in samples.contents().items()}
     if settings.task == "align":
-        from sampan.training.model import load_model
+        from sampan.training.model_file import load_model
         from sampan.training.predict import embeddings
 
         model = load_model(samples.folder / "model.safetensors")
@@ -211,12 +212,3 @@ def _card(
         **extra,
     }
     return with_checksum(card)
-
-
-def _write_table(path: Path, columns: dict[str, Any], outbox: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = io.BytesIO()
-    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
-    write_bytes(path, sink.getvalue(), outbox)

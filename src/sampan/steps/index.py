@@ -34,7 +34,7 @@ from sampan.sources.values import cell_of, label_of
 from sampan.steps.flags import add_flags
 from sampan.storage.durable import PATIENCE_SECONDS, fsync_folder, patiently, storing, write_json
 from sampan.store.documents import PartPlan, PlanPiece
-from sampan.store.identity import digest_lines, joined, key_hash
+from sampan.store.identity import digest_hashes, digest_lines, key_hash
 
 log = logging.getLogger("sampan")
 
@@ -117,7 +117,7 @@ def _write_part(
             hashes += b"".join(map(key_hash, rows["key"]))
             for name, digest in group_digests(rows, versions, job.columns, job.modalities).items():
                 digests[name].append(digest)
-        if joined(memoryview(hashes)) != plan["keys"]:
+        if digest_hashes(memoryview(hashes)) != plan["keys"]:
             raise DataError(
                 f"datasets.{job.dataset}: rows {plan['first']:,} to "
                 f"{plan['first'] + plan['rows'] - 1:,} are no longer those that the scan found; "

@@ -20,13 +20,13 @@ from sampan.compute import Grant
 from sampan.compute.stopping import StoppedEarly
 from sampan.config.models import RetrieveSettings, TrainSettings
 from sampan.dataset.model_samples import Samples
-from sampan.errors import DataError
 from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
 from sampan.plan.identity import digest_of
 from sampan.plan.jobs import TrainJob, changed_settings
 from sampan.steps.flags import add_flags, grant_of
 from sampan.storage.durable import patiently, write_bytes, write_json
+from sampan.storage.parquet import write_table
 from sampan.terminal import shortened
 from sampan.training.roles import ROLES, Roles
 
@@ -99,15 +99,13 @@ def _train(
     outbox: Path,
 ) -> None:
     from sampan.training.checkpoint import Checkpoints
-    from sampan.training.loop import Stopped
+    from sampan.training.loop import Interruption
     from sampan.training.loop import train as train_loop
-    from sampan.training.model import save_model
+    from sampan.training.model_file import save_model
 
     key = digest_of([job.stage.digest, samples.upstream_digests(), roles.roles.tobytes().hex()])
     checkpoints = Checkpoints(folder=samples.folder / "checkpoints", key=key, outbox=outbox)
-    try:
-        checkpoints.latest()
-    except DataError:
+    if checkpoints.are_of_another_run():
         log.info("other samples or features than the checkpoints were made from: starting anew")
         checkpoints.clear()
     assert not isinstance(job.settings, RetrieveSettings)
@@ -125,7 +123,7 @@ def _train(
         log=log.info,
         say=say,
     )
-    if isinstance(found, Stopped):
+    if isinstance(found, Interruption):
         raise StoppedEarly(f"train {samples.stage.variant}: step {found.step} of {found.steps}")
     samples.folder.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -142,7 +140,7 @@ def _train(
 
 
 def _targets(samples: Samples, roles: Roles) -> Any:
-    from sampan.training.targets import ContentTargets, alike, class_targets, value_targets
+    from sampan.models.targets import ContentTargets, class_targets, find_alike, value_targets
 
     if samples.settings.task == "align":
         return ContentTargets(contents=samples.contents())
@@ -150,7 +148,7 @@ def _targets(samples: Samples, roles: Roles) -> Any:
     if samples.settings.task == "regress":
         return value_targets(list(samples.labels), used)
     found = class_targets(list(samples.labels), used)
-    for names in alike(found.names)[:ALIKE_SHOWN]:
+    for names in find_alike(found.names)[:ALIKE_SHOWN]:
         log.warning(
             "%s are classes of their own; if they are one, mend the labels",
             " and ".join(repr(shortened(name)) for name in names[:ALIKE_SHOWN]),
@@ -165,10 +163,7 @@ def _write_empty(path: Path, job: TrainJob, outbox: Path) -> None:
 
 
 def _write_samples(samples: Samples, roles: Roles, outbox: Path) -> None:
-    import io
-
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     names = np.array(ROLES, object)
     reasons = np.array([None, *roles.reason_names[1:]], object)
@@ -181,6 +176,4 @@ def _write_samples(samples: Samples, roles: Roles, outbox: Path) -> None:
     for name, stage in samples.modalities.items():
         digests = samples.digests(stage)
         columns[f"{name}.digest"] = pa.array([row.tobytes().hex() for row in digests], pa.string())
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
-    write_bytes(samples.folder / "samples.parquet", sink.getvalue(), outbox)
+    write_table(samples.folder / "samples.parquet", pa.table(columns), outbox)

@@ -25,7 +25,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypedDict
 
 from sampan.errors import StorageError
@@ -164,7 +163,7 @@ class Lease:
                 self.check()
             self._fence()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
@@ -178,12 +177,7 @@ class Lease:
                 raise
         self.check()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._remove_outbox()
         with contextlib.suppress(OSError):

@@ -1,16 +1,27 @@
-"""Read the Parquet files that sampan wrote, in the one place that checks that they are whole."""
+"""Write small Parquet files whole, and read those that sampan wrote, which checks that they are."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sampan.errors import StorageError
+from sampan.storage.durable import write_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 Kind = Literal["int", "float", "text", "any"]
+
+
+def write_table(path: Path, table: "pa.Table", outbox: Path | None = None) -> None:
+    """Write `path` whole or not at all, as `durable.write_bytes` does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    write_bytes(path, content.getvalue().to_pybytes(), outbox)
 
 
 def open_parquet(path: Path, columns: Mapping[str, Kind]) -> "pq.ParquetFile":

@@ -91,7 +91,7 @@ class Split(TypedDict):
     split: dict[str, Any]
 
 
-class Rows(TypedDict):
+class PartRows(TypedDict):
     """What all receipts say: which rows, and the digest of their keys."""
 
     part: int
@@ -100,7 +100,7 @@ class Rows(TypedDict):
     keys: str
 
 
-def fault_of_parts(rows: int, parts: Sequence[Rows]) -> str | None:
+def fault_of_parts(rows: int, parts: Sequence[PartRows]) -> str | None:
     """What is wrong with a list of partitions that is to hold all rows, one after the other."""
     if [part["part"] for part in parts] != list(range(len(parts))):
         return "parts: are not in order"
@@ -112,13 +112,13 @@ def fault_of_parts(rows: int, parts: Sequence[Rows]) -> str | None:
     return None if stop == rows else f"rows: {rows:,}; its parts hold {stop:,}"
 
 
-class CellsReceipt(Rows):
+class CellsReceipt(PartRows):
     """`index/receipts/<modality>/part-00000.json`."""
 
     digest: str
 
 
-class ColumnsReceipt(Rows):
+class ColumnsReceipt(PartRows):
     """`index/receipts/columns/part-00000.json`: each other column's digest."""
 
     columns: dict[str, str]
@@ -178,7 +178,7 @@ class ZarrArray(TypedDict):
     dimension_names: list[str]
 
 
-class PartOfStage(Rows):
+class PartOfStage(PartRows):
     """What `dataset.json` keeps of a receipt."""
 
     valid: int
@@ -258,7 +258,7 @@ class CountsOfParts(TypedDict):
 # Models -------------------------------------------------------------------------------------------
 
 
-class Measured(TypedDict):
+class MetricValue(TypedDict):
     value: float
     low: float
     high: float
@@ -271,7 +271,7 @@ class Metrics(TypedDict):
     task: str
     split: str
     samples: int
-    metrics: dict[str, Measured]
+    metrics: dict[str, MetricValue]
 
 
 class EpochLine(TypedDict):
@@ -300,13 +300,13 @@ class Digests(TypedDict):
     samples: str
 
 
-class Counted(TypedDict):
+class SampleCounts(TypedDict):
     """How many samples served for what."""
 
     counts: dict[str, int]
 
 
-class Summary(Counted):
+class Summary(SampleCounts):
     settings: dict[str, Any]
 
 
@@ -321,7 +321,7 @@ class ModelCard(Summary):
     seed: Any
     length: NotRequired[dict[str, int]]
     left_out: dict[str, int]
-    metrics: dict[str, Measured]
+    metrics: dict[str, MetricValue]
     digests: Digests
     versions: dict[str, str]
     files: dict[str, FileSum]

@@ -22,10 +22,10 @@ def keys_digest(keys: Iterable[str]) -> str:
     """
     Digest of an ordered run of keys: equal exactly where the same samples stand in the same order.
     """
-    return joined(b"".join(map(key_hash, keys)))
+    return digest_hashes(b"".join(map(key_hash, keys)))
 
 
-def joined(hashes: bytes | memoryview) -> str:
+def digest_hashes(hashes: bytes | memoryview) -> str:
     """Digest of concatenated hashes, as 32 hexadecimal digits."""
     return hashlib.blake2b(hashes, digest_size=16).hexdigest()
 

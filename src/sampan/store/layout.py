@@ -284,7 +284,7 @@ def _power_of_two(value: int) -> int:
     return 1 << (max(1, value).bit_length() - 1)
 
 
-def pin(path: Path, wanted: Layout) -> Layout:
+def pin(path: Path, layout: Layout) -> Layout:
     """
     The layout of a variant's folder: what the first job chose, for good.
 
@@ -294,7 +294,7 @@ def pin(path: Path, wanted: Layout) -> Layout:
     """
     if not path.exists():
         candidate = path.with_name(f".layout.{secrets.token_hex(4)}.partial")
-        write_json(candidate, wanted.as_json())
+        write_json(candidate, layout.as_json())
         with storing(path):
             try:
                 _put(candidate, path)
@@ -302,20 +302,20 @@ def pin(path: Path, wanted: Layout) -> Layout:
             finally:
                 candidate.unlink(missing_ok=True)
     pinned = Layout.read(path)
-    if pinned.settings != wanted.settings:
+    if pinned.settings != layout.settings:
         raise StorageError(
             f"{path.parent}: made with the settings {pinned.settings[:16]}, "
-            f"not {wanted.settings[:16]}; move the folder away"
+            f"not {layout.settings[:16]}; move the folder away"
         )
-    if _specs(pinned) != _specs(wanted):
+    if _specs(pinned) != _specs(layout):
         raise StorageError(
             f"{path}: is damaged: its arrays are not those of its settings; run: "
             "sampan verify --repair"
         )
-    if wanted.rows_per_part % pinned.rows_per_part:
+    if layout.rows_per_part % pinned.rows_per_part:
         raise ConfigError(
             f"{path.parent}: stored in parts of {pinned.rows_per_part:,} rows; "
-            f"rows_per_job: {wanted.rows_per_part:,} is no multiple of it"
+            f"rows_per_job: {layout.rows_per_part:,} is no multiple of it"
         )
     if differing(pinned, path.parent / "data.zarr"):
         raise StorageError(

@@ -16,7 +16,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from sampan.errors import StorageError
@@ -61,7 +60,7 @@ class Record:
 _FIELDS = frozenset(each.name for each in fields(Record))
 
 
-class File(NamedTuple):
+class LedgerFile(NamedTuple):
     """One attempt's ledger, of rows [first, stop)."""
 
     path: Path
@@ -70,7 +69,7 @@ class File(NamedTuple):
     number: int
 
 
-class Attempt:
+class LedgerWriter:
     """One attempt's ledger file, open for appending, from its `outbox` if it has one."""
 
     def __init__(self, folder: Path, first: int, stop: int, outbox: Path | None = None) -> None:
@@ -90,12 +89,7 @@ class Attempt:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         if self._size == 0:
             self.path.unlink(missing_ok=True)
@@ -143,16 +137,16 @@ def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
-def files(folder: Path) -> list[File]:
+def files(folder: Path) -> list[LedgerFile]:
     """Ledger files of all attempts, in the order in which they were begun."""
     if not folder.is_dir():
         return []
     matches = [(path, _NAME.fullmatch(path.name)) for path in folder.iterdir()]
-    found = [File(path, int(m[1]), int(m[2]), int(m[3], 16)) for path, m in matches if m]
+    found = [LedgerFile(path, int(m[1]), int(m[2]), int(m[3], 16)) for path, m in matches if m]
     return sorted(found, key=_begun)
 
 
-def _begun(file: File) -> tuple[int, Path]:
+def _begun(file: LedgerFile) -> tuple[int, Path]:
     return file.number, file.path
 
 
@@ -208,5 +202,5 @@ def forget(folder: Path, shards: Collection[int], rows_per_shard: int) -> None:
     """Withdraw all records of these shards."""
     if shards:
         first, stop = min(shards) * rows_per_shard, (max(shards) + 1) * rows_per_shard
-        with Attempt(folder, first, stop) as attempt:
+        with LedgerWriter(folder, first, stop) as attempt:
             attempt.withdraw(shards)

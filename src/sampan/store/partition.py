@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from sampan.storage.durable import write_bytes, write_json
+from sampan.storage.durable import write_json
 from sampan.storage.outbox import discard
+from sampan.storage.parquet import write_table
 from sampan.store import ledger
 from sampan.store.identity import digest_lines
 from sampan.store.layout import Layout
-from sampan.store.ledger import Attempt, Record
+from sampan.store.ledger import LedgerWriter, Record
 from sampan.store.shard import ShardWriter
 from sampan.store.variant import Variant, current, publish, temporary_shard
 
@@ -62,7 +63,7 @@ class Partition:
                 self.superseded.append(shard)
         return [shard for shard in self.shards if shard not in self.done]
 
-    def attempt(self) -> Attempt:
+    def open_ledger(self) -> LedgerWriter:
         """
         The ledger of a new attempt.
 
@@ -71,9 +72,9 @@ class Partition:
         there.
         """
         rows = (self.first, self.first + self.rows)
-        attempt = Attempt(self.variant.ledger, *rows, self.outbox)
-        attempt.withdraw(self.superseded)
-        return attempt
+        writer = LedgerWriter(self.variant.ledger, *rows, self.outbox)
+        writer.withdraw(self.superseded)
+        return writer
 
     @property
     def invalid(self) -> list[tuple[int, str]]:
@@ -98,8 +99,8 @@ class Partition:
             "rows": self.rows,
             "valid": self.rows - len(invalid) - len(absent),
             **({"absent": len(absent)} if absent else {}),
-            "reasons": counted(reason for _, reason in invalid),
-            "notes": summed(self.done[shard].notes for shard in self.shards),
+            "reasons": count_reasons(reason for _, reason in invalid),
+            "notes": sum_notes(self.done[shard].notes for shard in self.shards),
             "keys": self.keys,
             "digest": shards_digest([self.done[shard] for shard in self.shards]),
             "valid_files": self._write_valid([*(row for row, _ in invalid), *absent]),
@@ -125,7 +126,6 @@ class Partition:
         self, invalid: list[tuple[int, str]], columns: Mapping[str, Sequence[Any]]
     ) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         path = self.variant.quarantine(self.part)
         if not invalid:
@@ -138,9 +138,7 @@ class Partition:
                 **{name: list(values) for name, values in columns.items()},
             }
         )
-        content = pa.BufferOutputStream()
-        pq.write_table(table, content)
-        write_bytes(path, content.getvalue().to_pybytes(), self.outbox)
+        write_table(path, table, self.outbox)
 
     def write_receipt(self, path: Path, receipt: dict[str, Any]) -> None:
         write_json(path, receipt, self.outbox)
@@ -156,7 +154,7 @@ def category(reason: str) -> str:
     return reason.partition(": ")[0]
 
 
-def counted(reasons: Any) -> dict[str, int]:
+def count_reasons(reasons: Any) -> dict[str, int]:
     counts = Counter(category(reason) for reason in reasons)
     kept = dict(counts.most_common(REASONS_IN_A_RECEIPT))
     if others := counts.total() - sum(kept.values()):
@@ -164,7 +162,7 @@ def counted(reasons: Any) -> dict[str, int]:
     return kept
 
 
-def summed(notes: Any) -> dict[str, int]:
+def sum_notes(notes: Any) -> dict[str, int]:
     total: Counter[str] = Counter()
     for counts in notes:
         total.update(counts)

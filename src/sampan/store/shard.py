@@ -9,7 +9,6 @@ chunk.
 import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import google_crc32c
@@ -23,7 +22,7 @@ from sampan.store.layout import ArrayLayout
 MISSING = 2**64 - 1
 
 
-class Written(NamedTuple):
+class ShardFile(NamedTuple):
     """A shard's file: its size, and the CRC-32C of all its bytes as 8 hexadecimal digits."""
 
     bytes: int
@@ -56,12 +55,7 @@ class ShardWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._file.close()
             if kind is not None:
@@ -84,7 +78,7 @@ class ShardWriter:
                 self._put(self._buffer)
                 self._filled = 0
 
-    def close(self) -> Written:
+    def close(self) -> ShardFile:
         """Pad the last chunk with the fill value, append the index, fsync."""
         if self._filled:
             self._buffer[self._filled :] = self._layout.fill
@@ -96,7 +90,7 @@ class ShardWriter:
         with storing(self._temporary):
             os.fsync(self._file.fileno())
             self._file.close()
-        return Written(self._offset, f"{self._crc:08x}")
+        return ShardFile(self._offset, f"{self._crc:08x}")
 
     def _put(self, chunk: NDArray[Any]) -> None:
         assert self._chunk < len(self._index), "more rows than the shard holds"

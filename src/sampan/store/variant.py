@@ -73,7 +73,7 @@ def damage(variant: Variant, layout: Layout, record: Record) -> list[str]:
     if wrong := misfit(layout, record):
         return [f"{variant.path}: shard {record.shard}: its record {wrong}"]
     faults = []
-    for array, wanted in record.files.items():
+    for array, recorded in record.files.items():
         path = variant.shard(layout, array, record.shard)
         try:
             size = path.stat().st_size
@@ -82,8 +82,8 @@ def damage(variant: Variant, layout: Layout, record: Record) -> list[str]:
             continue
         except OSError as fault:
             raise StorageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
-        if size != wanted["bytes"]:
-            faults.append(f"{path}: has {size:,} bytes; recorded: {wanted['bytes']:,}")
+        if size != recorded["bytes"]:
+            faults.append(f"{path}: has {size:,} bytes; recorded: {recorded['bytes']:,}")
     return faults
 
 
@@ -95,9 +95,9 @@ def misfit(layout: Layout, record: Record) -> str | None:
     if record.files.keys() != layout.arrays.keys() - {"valid"}:
         return f"is of the arrays {', '.join(sorted(record.files)) or 'none'}"
     for array, file in record.files.items():
-        wanted = layout.arrays[array].file_bytes(record.rows)
-        if file["bytes"] != wanted:
-            return f"gives {array} {file['bytes']:,} bytes; {record.rows:,} rows take {wanted:,}"
+        expected = layout.arrays[array].file_bytes(record.rows)
+        if file["bytes"] != expected:
+            return f"gives {array} {file['bytes']:,} bytes; {record.rows:,} rows take {expected:,}"
     rows = [*(row for row, _ in record.invalid), *record.absent]
     if not all(first <= row < first + record.rows for row in rows):
         return "says of rows that it does not hold that they are not valid"

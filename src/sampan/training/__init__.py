@@ -1,1 +1,1 @@
-"""Heads on stored features: roles, sampling, losses, the loop, checkpoints and prediction."""
+"""Training of models: roles, sampling, the loop, checkpoints, and prediction."""

@@ -2,7 +2,8 @@
 Checkpoints: new `step-N` folders that hold safetensors and JSON, nothing that could run code.
 
 A folder is written under a temporary name, its files fsynced, the manifest last; then it is renamed
-and its parent fsynced. One that does not hold exactly what its manifest says does not count.
+and its parent fsynced. One that does not hold exactly what its manifest says does not count. The
+manifest tells the key, so that the tensors, which may be large, are read once: to go on from them.
 """
 
 import hashlib
@@ -62,7 +63,7 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> Path:
         """Make it durable, then remove all but the newest `keep`; failing is a `StorageError`."""
         final = self.folder / f"step-{checkpoint.step:09d}"
-        if manifest_of(final) is not None:
+        if is_whole(final):
             return final
         partial = self._outbox / f".{final.name}.partial"
         with storing(final):
@@ -90,8 +91,13 @@ class Checkpoints:
                 discard(old, self._outbox)
         return final
 
+    def are_of_another_run(self) -> bool:
+        """Whether one has another key; reads manifests and no tensors."""
+        manifests = map(manifest_of, steps(self.folder))
+        return any(manifest and manifest["key"] != self.key for manifest in manifests)
+
     def latest(self) -> Checkpoint | None:
-        """The newest whole checkpoint; `DataError` where its key is another."""
+        """The newest whole checkpoint; `DataError` where one not older has another key."""
         for folder in steps(self.folder):
             manifest = manifest_of(folder)
             if manifest is None:
@@ -101,10 +107,13 @@ class Checkpoints:
                     f"{folder}: made from other settings or samples (key {manifest['key']}, "
                     f"wanted {self.key}); remove {self.folder} to train anew"
                 )
+            content = _content_of(folder, manifest)
+            if content is None:
+                continue
             return Checkpoint(
                 step=manifest["step"],
-                tensors=safetensors.torch.load_file(folder / "tensors.safetensors"),
-                state=json.loads((folder / "state.json").read_bytes()),
+                tensors=safetensors.torch.load(content["tensors.safetensors"]),
+                state=json.loads(content["state.json"]),
             )
         return None
 
@@ -124,21 +133,35 @@ def steps(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: -int(path.name[5:]))
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a checkpoint holds exactly what its manifest says; reads all of it."""
+    manifest = manifest_of(folder)
+    return manifest is not None and _content_of(folder, manifest) is not None
+
+
 def manifest_of(folder: Path) -> Manifest | None:
-    """The manifest of a whole checkpoint, None where it is not whole."""
+    """A checkpoint's manifest, None where it has none that holds; reads no other file."""
     try:
         manifest = read_json(folder / MANIFEST, Manifest)
-        for name, entry in manifest["files"].items():
-            if _entry((folder / name).read_bytes()) != entry:
-                return None
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except StorageError as fault:
         if isinstance(fault.__cause__, OSError) and fault.__cause__.errno in PASSING:
             raise
         return None
     is_named = folder.name == f"step-{manifest['step']:09d}"
     return manifest if is_named and {*manifest["files"]} == FILES else None
+
+
+def _content_of(folder: Path, manifest: Manifest) -> dict[str, bytes] | None:
+    """File → bytes, each read once; None where one is not what the manifest says."""
+    content = {}
+    for name, entry in manifest["files"].items():
+        try:
+            content[name] = (folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if _entry(content[name]) != entry:
+            return None
+    return content
 
 
 def _entry(data: bytes) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -21,7 +20,7 @@ AHEAD = 2
 """Batches made before they are asked for."""
 
 
-class Rows(Protocol):
+class RowReader(Protocol):
     """Any array with samples along its first axis: features, or a `Reader` of pixels."""
 
     def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -29,13 +28,13 @@ class Rows(Protocol):
         ...
 
 
-class _Made(NamedTuple):
+class _Batch(NamedTuple):
     rows: NDArray[np.int64]
     inputs: dict[str, Tensor]
     copied: torch.cuda.Event | None
 
 
-class Feed:
+class BatchFeed:
     """
     Context manager and iterator, once, over (rows, name → (sample, …) tensor on the device).
 
@@ -47,7 +46,7 @@ class Feed:
 
     def __init__(
         self,
-        arrays: Mapping[str, Rows],
+        arrays: Mapping[str, RowReader],
         batches: Iterable[NDArray[np.int64]],
         *,
         device: str = "cpu",
@@ -58,9 +57,9 @@ class Feed:
         self._stream: torch.cuda.Stream | None = None
         if self._device.type == "cuda":
             self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call] # torch's
-        self._reused = {name: _Reused() for name in arrays}
+        self._memory = {name: _BatchMemory() for name in arrays}
         self._room = threading.Semaphore(ahead)
-        self._made: SimpleQueue[_Made | BaseException | None] = SimpleQueue()
+        self._ready: SimpleQueue[_Batch | BaseException | None] = SimpleQueue()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="sampan-feed")
 
@@ -68,27 +67,22 @@ class Feed:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped = True
         self._room.release()
         self._thread.join()
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], dict[str, Tensor]]]:
-        while (made := self._made.get()) is not None:
-            if isinstance(made, BaseException):
-                raise made
+        while (batch := self._ready.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
             self._room.release()
-            if made.copied is not None:
+            if batch.copied is not None:
                 working = torch.cuda.current_stream(self._device)
-                working.wait_event(made.copied)
-                for tensor in made.inputs.values():
+                working.wait_event(batch.copied)
+                for tensor in batch.inputs.values():
                     tensor.record_stream(working)
-            yield made.rows, made.inputs
+            yield batch.rows, batch.inputs
 
     # In the thread ----------------------------------------------------------------------------
 
@@ -98,28 +92,28 @@ class Feed:
                 self._room.acquire()
                 if self._stopped:
                     return
-                self._made.put(self._make(rows))
+                self._ready.put(self._make(rows))
         except BaseException as fault:  # it is raised where the batches are taken
-            self._made.put(fault)
+            self._ready.put(fault)
         else:
-            self._made.put(None)
+            self._ready.put(None)
 
-    def _make(self, rows: NDArray[np.int64]) -> _Made:
+    def _make(self, rows: NDArray[np.int64]) -> _Batch:
         if self._stream is None:
             inputs = {
-                name: self._reused[name].take(array, rows).to(self._device)
+                name: self._memory[name].take(array, rows).to(self._device)
                 for name, array in self._arrays.items()
             }
-            return _Made(rows, inputs, None)
+            return _Batch(rows, inputs, None)
         with torch.cuda.stream(self._stream):
             inputs = {
                 name: _pinned(array, rows).to(self._device, non_blocking=True)
                 for name, array in self._arrays.items()
             }
-        return _Made(rows, inputs, self._stream.record_event())
+        return _Batch(rows, inputs, self._stream.record_event())
 
 
-class _Reused:
+class _BatchMemory:
     """
     Memory that is used again once a batch in it is looked at no more.
 
@@ -130,7 +124,7 @@ class _Reused:
     def __init__(self) -> None:
         self._free: deque[NDArray[Any]] = deque()
 
-    def take(self, array: Rows, rows: NDArray[np.int64]) -> Tensor:
+    def take(self, array: RowReader, rows: NDArray[np.int64]) -> Tensor:
         if self._free and len(self._free[0]) >= len(rows):
             whole = self._free.popleft()
             batch = whole[: len(rows)]
@@ -144,7 +138,7 @@ class _Reused:
         return torch.from_numpy(batch)
 
 
-def _pinned(array: Rows, rows: NDArray[np.int64]) -> Tensor:
+def _pinned(array: RowReader, rows: NDArray[np.int64]) -> Tensor:
     """Rows in pinned memory, which torch keeps for the next batch once this one is copied."""
     like = torch.from_numpy(array.take(rows[:0]))
     found = torch.empty((len(rows), *like.shape[1:]), dtype=like.dtype, pin_memory=True)

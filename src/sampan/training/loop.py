@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 from sampan.errors import DataError
 from sampan.events import EpochEnded, Event
+from sampan.models.features import Features
+from sampan.models.model import Model
+from sampan.models.targets import ClassTargets, Targets
+from sampan.models.tasks import Regress, Trainable
 from sampan.training.checkpoint import Checkpoints
-from sampan.training.features import Features
-from sampan.training.model import Model
 from sampan.training.reproducible import reproducible
-from sampan.training.run import Epoch, Run
+from sampan.training.run import Epoch, TrainingRun
 from sampan.training.schedule import Length
-from sampan.training.targets import ClassTargets, Targets
-from sampan.training.tasks import Regress, Trainable
 
 CHECKPOINT_SECONDS = 2
 """Between checkpoints at the end of epochs: those of small data take less than one costs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainingResult:
     """The weights of the best epoch, and how they came about."""
 
     model: Model
@@ -38,7 +38,7 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stopped:
+class Interruption:
     """Ended on request, with a checkpoint: run again to go on."""
 
     step: int
@@ -61,7 +61,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = lambda line: None,
     say: Callable[[Event], None] = lambda event: None,
-) -> Trained | Stopped:
+) -> TrainingResult | Interruption:
     """
     Train from the newest checkpoint, or from the start, until early stopping or the last epoch.
 
@@ -78,7 +78,7 @@ def train(
         )
     with reproducible(threads=threads, device=device):
         saved = checkpoints.latest()
-        run = Run(
+        run = TrainingRun(
             settings,
             features,
             targets,
@@ -100,14 +100,14 @@ def train(
             while not run.finished:
                 if stop():
                     checkpoints.save(run.checkpoint())
-                    return Stopped(step=run.step, steps=run.steps)
+                    return Interruption(step=run.step, steps=run.steps)
                 line = run.advance(*next(batches))
                 is_due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS or run.finished
                 if (line and is_due) or (checkpoint_steps and run.step % checkpoint_steps == 0):
                     checkpoints.save(run.checkpoint())
                     saved_at = time.monotonic()
                 if line:
-                    say(_ended(line, run, time.monotonic() - started))
+                    say(_epoch_ended(line, run, time.monotonic() - started))
                     started = time.monotonic()
         if run.best_epoch == run.length.epochs:
             log(
@@ -117,7 +117,7 @@ def train(
         return _result(run, targets)
 
 
-def _ended(line: Epoch, run: Run, seconds: float) -> EpochEnded:
+def _epoch_ended(line: Epoch, run: TrainingRun, seconds: float) -> EpochEnded:
     return EpochEnded(
         epoch=line.epoch,
         epochs=run.length.epochs,
@@ -130,7 +130,7 @@ def _ended(line: Epoch, run: Run, seconds: float) -> EpochEnded:
     )
 
 
-def _result(run: Run, targets: Targets) -> Trained:
+def _result(run: TrainingRun, targets: Targets) -> TrainingResult:
     run.network.load_state_dict(run.best)
     regress = run.task if isinstance(run.task, Regress) else None
     model = Model(
@@ -141,7 +141,7 @@ def _result(run: Run, targets: Targets) -> Trained:
         target_mean=regress.mean if regress else 0.0,
         target_deviation=regress.deviation if regress else 1.0,
     )
-    return Trained(
+    return TrainingResult(
         model=model,
         metric=run.task.metric,
         history=tuple(run.history),

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sampan.training.features import Features
-from sampan.training.feed import Feed
-from sampan.training.model import Model
+from sampan.models.features import Features
+from sampan.models.model import Model
+from sampan.training.feed import BatchFeed
 from sampan.training.reproducible import reproducible
 
 BATCH = 1024
@@ -73,6 +73,6 @@ def _batches(
         network = model.network.to(device)
         used = {name: features[name] for name in model.settings.inputs}
         cut = (rows[first : first + BATCH] for first in range(0, len(rows), BATCH))
-        with Feed(used, cut, device=device) as feed:
+        with BatchFeed(used, cut, device=device) as feed:
             for _, inputs in feed:
                 yield finish(network(inputs, None)).cpu().numpy()

@@ -51,7 +51,7 @@ class Roles:
             )
 
 
-def assign(
+def assign_roles(
     split: Sequence[str | None] | NDArray[np.str_],
     *,
     valid: Mapping[str, NDArray[np.bool_]],

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sampan.errors import DataError
+from sampan.models.features import Features
+from sampan.models.heads import AlignHead, Inputs
+from sampan.models.model import blank_network
+from sampan.models.standardise import learn_standardisation
+from sampan.models.targets import ClassTargets, Targets
+from sampan.models.tasks import Trainable, make_network, make_task
 from sampan.training import sampling
 from sampan.training.checkpoint import Checkpoint
-from sampan.training.features import Features
-from sampan.training.feed import Feed
-from sampan.training.heads import AlignHead, Inputs
-from sampan.training.model import blank_network
+from sampan.training.feed import BatchFeed
 from sampan.training.schedule import learning_rate, length_of, optimiser
-from sampan.training.standardise import learn_standardisation
-from sampan.training.targets import ClassTargets, Targets
-from sampan.training.tasks import Trainable, make_network, make_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Epoch:
     validation_metric: float
 
 
-class Run:
+class TrainingRun:
     """One training run; `advance` is a pure function of the state, the settings and the data."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Run:
         patience = self.length.stop_after_epochs
         return self.step == self.steps or len(self.history) - self.best_epoch >= patience
 
-    def feed(self) -> Feed:
+    def feed(self) -> BatchFeed:
         """The batches of the steps that are left."""
         return self._feed(self.train_rows, range(self.step, self.steps))
 
@@ -149,11 +149,11 @@ class Run:
             )
         return float(loss), float(metric)
 
-    def _feed(self, rows: NDArray[np.int64], numbers: range) -> Feed:
+    def _feed(self, rows: NDArray[np.int64], numbers: range) -> BatchFeed:
         batches = sampling.batches(
             rows, numbers, batch_size=self.length.batch_size, seed=self.settings.seed
         )
-        return Feed(self.features, batches, device=self.device)
+        return BatchFeed(self.features, batches, device=self.device)
 
     def _rate(self, step: int) -> float:
         settings = self.settings

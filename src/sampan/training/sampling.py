@@ -47,7 +47,7 @@ def shuffled(counters: NDArray[np.int64], *, size: int, seed: int, epoch: int) -
     if counters.size and not 0 <= counters.min() <= counters.max() < size:
         raise ValueError(f"counters from {counters.min()} to {counters.max()} for {size} samples")
     half = max(1, ((size - 1).bit_length() + 1) // 2)
-    keys = [derived_seed(seed, "order", epoch, turn) for turn in range(ROUNDS)]
+    keys = [derived_seed(seed, "order", epoch, number) for number in range(ROUNDS)]
     positions = counters.astype(np.uint64)
     outside = np.arange(len(positions))
     while outside.size:

@@ -14,7 +14,7 @@ from sampan.operations.estimate.measured import Measured
 from sampan.operations.estimate.schedule import Timed
 from sampan.plan import Plan
 from sampan.storage.durable import read_json
-from sampan.store.documents import Rows
+from sampan.store.documents import PartRows
 
 LOOKED_AT = 64
 """Samples whose files are asked for their size."""
@@ -31,7 +31,7 @@ def source_bytes(results: Path, dataset: str, name: str, entry: ModalityEntry) -
     if not receipt.exists() or not folder.part(0).exists():
         return None
     table = IndexPart(folder.part(0))
-    if name not in table.columns or not read_json(receipt, Rows)["rows"]:
+    if name not in table.columns or not read_json(receipt, PartRows)["rows"]:
         return None
     usual = plugins.plugin_class("modalities", entry.kind).cell
     reader = CellReader.of(table, entry.cell or usual, max_bytes=0, patience_seconds=0)

@@ -17,7 +17,7 @@ from sampan.operations.estimate.rates import Job, Rate, rate_of
 from sampan.plan import Stage
 from sampan.runs.events import events_of, read_events
 from sampan.storage.durable import read_json
-from sampan.store.documents import Counted, RowCount
+from sampan.store.documents import RowCount, SampleCounts
 
 MOST_JOBS = 256
 
@@ -126,7 +126,7 @@ class Measured:
     def _rows_of_model(self, variant: str) -> int:
         with suppress(StorageError):
             card = self.folder / "models" / variant / "model.json"
-            return sum(read_json(card, Counted)["counts"].values())
+            return sum(read_json(card, SampleCounts)["counts"].values())
         return 0
 
     def _source(self, path: Path, jobs: int) -> str:

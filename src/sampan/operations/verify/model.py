@@ -82,10 +82,10 @@ def _checkpoint_faults(folder: Path, *, is_finished: bool) -> Iterator[Fault]:
     """
     if not (folder / "checkpoints").is_dir():
         return
-    from sampan.training.checkpoint import manifest_of, steps
+    from sampan.training.checkpoint import is_whole, steps
 
     for i, path in enumerate(steps(folder / "checkpoints")):
-        if manifest_of(path) is None:
+        if not is_whole(path):
             again = is_finished and i == 0
             yield Fault(
                 message=f"{path}: is no whole checkpoint",

@@ -19,7 +19,7 @@ from sampan.store.documents import PartOfStage, Receipt
 from sampan.store.identity import digest_lines
 from sampan.store.layout import Layout
 from sampan.store.ledger import Listing, Record
-from sampan.store.partition import counted, shards_digest, summed
+from sampan.store.partition import count_reasons, shards_digest, sum_notes
 from sampan.store.read import Reader
 from sampan.store.shard import crc32c_of
 from sampan.store.variant import damage
@@ -169,7 +169,7 @@ class PartitionCheck:
                 wrong[row // self._layout.rows_per_shard] = (
                     "its record says of other rows than `valid` that they are not valid"
                 )
-        notes = summed(record.notes for record in records)
+        notes = sum_notes(record.notes for record in records)
         if notes != receipt["notes"]:
             for record in records:
                 wrong.setdefault(record.shard, "its record has other notes than the receipt")
@@ -183,7 +183,7 @@ class PartitionCheck:
         absent = sum(len(record.absent) for record in records)
         if (len(said) + absent, absent) != (_without(receipt), receipt.get("absent", 0)):
             yield "valid, absent: the ledger says other numbers"
-        if counted(reason for _, reason in said) != receipt["reasons"]:
+        if count_reasons(reason for _, reason in said) != receipt["reasons"]:
             yield "reasons: the ledger says others"
 
     def _content(self, record: Record) -> str:

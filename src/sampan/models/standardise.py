@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import DataError
-from sampan.training.features import Features
+from sampan.models.features import Features
 
 ROWS_AT_ONCE = 8192
 FLOOR = 0.1

@@ -1,22 +1,18 @@
-"""A trained model: everything that prediction needs, in one safetensors file."""
+"""A trained model in one safetensors file."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-import numpy as np
 import safetensors
 import safetensors.torch
 from pydantic import Field, TypeAdapter
-from torch import nn
 
 from sampan.errors import StorageError
+from sampan.models.model import Model, blank_network
+from sampan.models.tasks import Trainable
 from sampan.storage.durable import write_bytes
 from sampan.storage.shape import check_of
-from sampan.training.standardise import Standardisation
-from sampan.training.tasks import Trainable, make_network
 
 _SETTINGS: TypeAdapter[Trainable] = TypeAdapter(Annotated[Trainable, Field(discriminator="task")])
 
@@ -29,36 +25,6 @@ class ModelHeader(TypedDict):
     classes: list[str]
     target_mean: float
     target_deviation: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A network with what its numbers mean."""
-
-    settings: Trainable
-    dimensions: Mapping[str, int]
-    """`modality.encoder` → length of its embeddings."""
-    network: nn.Module
-    """Weights, and the mean and deviation of each input."""
-    classes: tuple[str, ...] = ()
-    """What the logits stand for (classify)."""
-    target_mean: float = 0.0
-    """Of the training samples, in the label's unit (regress)."""
-    target_deviation: float = 1.0
-    """Of the training samples, in the label's unit (regress)."""
-
-
-def blank_network(
-    settings: Trainable, dimensions: Mapping[str, int], num_classes: int
-) -> nn.Module:
-    """A network of the right shape, whose weights and standardisation are yet to be loaded."""
-    inputs = {
-        name: Standardisation(
-            mean=np.zeros(size, dtype=np.float32), deviation=np.ones(size, dtype=np.float32)
-        )
-        for name, size in ((name, dimensions[name]) for name in settings.inputs)
-    }
-    return make_network(settings, inputs, num_classes)
 
 
 def save_model(model: Model, path: Path, outbox: Path | None = None) -> None:

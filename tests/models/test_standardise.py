@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from sampan.errors import DataError
-from sampan.training import standardise
-from sampan.training.features import ArrayFeatures
-from sampan.training.standardise import learn_standardisation
+from sampan.models import standardise
+from sampan.models.features import ArrayFeatures
+from sampan.models.standardise import learn_standardisation
 
 
 def test_mean_and_deviation_are_those_of_the_rows_however_they_are_cut(monkeypatch):

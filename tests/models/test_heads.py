@@ -3,8 +3,8 @@ import pytest
 import torch
 from training import synthetic
 
-from sampan.training.heads import AlignHead, FusionHead, drop
-from sampan.training.standardise import learn_standardisation
+from sampan.models.heads import AlignHead, FusionHead, drop
+from sampan.models.standardise import learn_standardisation
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sampan.errors import DataError
-from sampan.training.targets import alike, class_targets, value_targets
+from sampan.models.targets import class_targets, find_alike, value_targets
 
 
 def test_classes_are_the_sorted_labels_of_the_rows_used():
@@ -62,7 +62,7 @@ def test_the_largest_label_is_that_of_a_32_bit_float():
 
 
 def test_classes_that_look_like_one_are_told():
-    found = alike(
+    found = find_alike(
         [
             "1",
             "1.0",

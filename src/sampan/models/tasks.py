@@ -11,10 +11,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from sampan.config.models import AlignSettings, ClassifySettings, RegressSettings
-from sampan.training.heads import AlignHead, FusionHead, Inputs
-from sampan.training.losses import contrastive, same_content
-from sampan.training.standardise import Standardisation
-from sampan.training.targets import ClassTargets, ContentTargets, Targets, ValueTargets
+from sampan.models.heads import AlignHead, FusionHead, Inputs
+from sampan.models.losses import contrastive, same_content
+from sampan.models.standardise import Standardisation
+from sampan.models.targets import ClassTargets, ContentTargets, Targets, ValueTargets
 
 FARTHEST = 1e15
 """Deviations from the mean that a target counts as at most, so that its square fits a float32."""
@@ -24,7 +24,7 @@ SQUARES = (1e-100, 1e100)
 Trainable = ClassifySettings | RegressSettings | AlignSettings
 
 
-class Outcome(NamedTuple):
+class BatchScore(NamedTuple):
     """Means over the samples of a batch, each a tensor of one number."""
 
     loss: Tensor
@@ -42,7 +42,7 @@ class Task(Protocol):
         inputs: Inputs,
         rows: NDArray[np.int64],
         generator: Generator | None,
-    ) -> Outcome: ...
+    ) -> BatchScore: ...
 
 
 class Classify:
@@ -59,13 +59,13 @@ class Classify:
         inputs: Inputs,
         rows: NDArray[np.int64],
         generator: Generator | None,
-    ) -> Outcome:
+    ) -> BatchScore:
         logits: Tensor = network(inputs, generator)
-        right = torch.from_numpy(self.targets.codes[rows]).to(logits.device)
+        target = torch.from_numpy(self.targets.codes[rows]).to(logits.device)
         loss = functional.cross_entropy(
-            logits, right, label_smoothing=self.settings.label_smoothing
+            logits, target, label_smoothing=self.settings.label_smoothing
         )
-        return Outcome(loss, (logits.argmax(dim=1) == right).double().mean())
+        return BatchScore(loss, (logits.argmax(dim=1) == target).double().mean())
 
 
 class Regress:
@@ -83,13 +83,13 @@ class Regress:
         inputs: Inputs,
         rows: NDArray[np.int64],
         generator: Generator | None,
-    ) -> Outcome:
+    ) -> BatchScore:
         found: Tensor = network(inputs, generator)[:, 0]
         scaled = (self.targets.values[rows] - self.mean) / self.deviation
         scaled = np.clip(scaled, -FARTHEST, FARTHEST)
-        wanted = torch.from_numpy(scaled.astype(np.float32)).to(found.device)
-        error = (found - wanted).abs().double().mean() * self.deviation
-        return Outcome(functional.mse_loss(found, wanted), error)
+        target = torch.from_numpy(scaled.astype(np.float32)).to(found.device)
+        error = (found - target).abs().double().mean() * self.deviation
+        return BatchScore(functional.mse_loss(found, target), error)
 
 
 class Align:
@@ -106,7 +106,7 @@ class Align:
         inputs: Inputs,
         rows: NDArray[np.int64],
         generator: Generator | None,
-    ) -> Outcome:
+    ) -> BatchScore:
         assert isinstance(network, AlignHead)
         embeddings = network(inputs, generator)
         contents = {
@@ -114,7 +114,7 @@ class Align:
             for modality, found in embeddings.items()
         }
         loss = contrastive(embeddings, contents, scale=network.scale, bias=network.bias)
-        return Outcome(loss, _nearest(embeddings, contents))
+        return BatchScore(loss, _nearest(embeddings, contents))
 
 
 @torch.no_grad()

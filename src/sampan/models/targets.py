@@ -64,7 +64,7 @@ def class_targets(labels: Sequence[str | None], rows: NDArray[np.int64]) -> Clas
     return ClassTargets(names=names, codes=codes)
 
 
-def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+def find_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Classes that are the same number, or look the same: most likely one class."""
     found: dict[str | float, list[str]] = {}
     for name in names:

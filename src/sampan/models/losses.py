@@ -30,9 +30,9 @@ def infonce(first: Tensor, second: Tensor, *, scale: Tensor, ignored: Tensor) ->
     in `ignored` (sample, sample) are left out of the softmax's denominator.
     """
     logits = (scale * first @ second.T).masked_fill(ignored, -torch.inf)
-    right = torch.arange(len(logits), device=logits.device)
-    there = functional.cross_entropy(logits, right)
-    back = functional.cross_entropy(logits.T, right)
+    target = torch.arange(len(logits), device=logits.device)
+    there = functional.cross_entropy(logits, target)
+    back = functional.cross_entropy(logits.T, target)
     return (there + back) / 2
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sampan.training.losses import contrastive, infonce, same_content, siglip
+from sampan.models.losses import contrastive, infonce, same_content, siglip
 
 
 @pytest.fixture

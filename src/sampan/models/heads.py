@@ -13,8 +13,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from sampan.config.models import AlignSettings, TrainSettings
-from sampan.training.losses import MAX_SCALE
-from sampan.training.standardise import Standardisation
+from sampan.models.losses import MAX_SCALE
+from sampan.models.standardise import Standardisation
 
 Inputs = Mapping[str, Tensor]
 """`modality.encoder` → (sample, embedding)."""

@@ -8,10 +8,10 @@ from training import synthetic
 from sampan.config.models import RegressSettings
 from sampan.config.split import SplitSettings
 from sampan.errors import StorageError
+from sampan.models.targets import ValueTargets
 from sampan.training.loop import train
-from sampan.training.model import load_model, save_model
+from sampan.training.model_file import load_model, save_model
 from sampan.training.predict import embeddings, probabilities, values
-from sampan.training.targets import ValueTargets
 
 
 def test_a_loaded_model_predicts_the_same_bits(tmp_path):

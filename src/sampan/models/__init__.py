@@ -1,0 +1,1 @@
+"""Models on stored features: heads, tasks, losses and targets; no parallelism and no files."""
