@@ -16,7 +16,7 @@ import numpy as np
 from sampan.compute import Grant, Workers
 from sampan.errors import StorageError
 from sampan.execution.read_ahead import ReadAhead
-from sampan.execution.shard_job import Block, Inputs, ShardMaker, ShardTask
+from sampan.execution.shard_job import Block, ShardInputs, ShardMaker, ShardTask
 from sampan.execution.timings import WAIT, Timings
 from sampan.plan import Stage
 from sampan.plan.jobs import ModalitySettings, ShardsJob
@@ -59,8 +59,8 @@ class Numbers:
     def receipt(self, results: Path, part: int) -> Any:
         return {"part": part, "first": 0, "rows": ROWS, "keys": "the numbers"}
 
-    def inputs(self, results: Path, partition: Any) -> Inputs:
-        return Inputs({shard: f"numbers {shard}" for shard in partition.shards})
+    def inputs(self, results: Path, partition: Any) -> ShardInputs:
+        return ShardInputs({shard: f"numbers {shard}" for shard in partition.shards})
 
     def own_faults(self, invalid: Sequence[tuple[int, str]]) -> Sequence[tuple[int, str]]:
         return invalid

@@ -5,7 +5,7 @@ import pytest
 
 from sampan.dataset.examples import shown
 from sampan.plugins import Kind
-from sampan.reporting.data import Picture, Sound, Text
+from sampan.reporting.data import Picture, ShownText, Sound
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -21,7 +21,7 @@ def test_a_raster_is_a_picture_of_the_same_pixels(channels: int) -> None:
 def test_bytes_are_a_text_in_utf_8() -> None:
     stored = np.frombuffer("数字 👩🏽‍🏫 ü".encode(), np.uint8)
 
-    assert shown(stored, "text", None) == Text(text="数字 👩🏽‍🏫 ü")
+    assert shown(stored, "text", None) == ShownText(text="数字 👩🏽‍🏫 ü")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
@@ -40,6 +40,8 @@ def test_a_row_without_content_is_shown_as_nothing(kind: Kind) -> None:
 def test_anything_else_is_shown_by_its_first_numbers() -> None:
     values = np.linspace(0, 1, 5, dtype=np.float32)
 
-    assert shown(values, "array", None) == Text(text="0, 0.25, 0.5, 0.75, 1")
-    assert shown(np.zeros((4, 4, 3), np.uint8), "array", None) == Text(text="0, 0, 0, 0, 0, 0, …")
-    assert shown(values, "array", 8000) == Text(text="0, 0.25, 0.5, 0.75, 1")  # no sound
+    assert shown(values, "array", None) == ShownText(text="0, 0.25, 0.5, 0.75, 1")
+    assert shown(np.zeros((4, 4, 3), np.uint8), "array", None) == ShownText(
+        text="0, 0, 0, 0, 0, 0, …"
+    )
+    assert shown(values, "array", 8000) == ShownText(text="0, 0.25, 0.5, 0.75, 1")  # no sound

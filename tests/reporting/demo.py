@@ -14,7 +14,6 @@ from sampan.reporting.data import (
     Hit,
     LabelCount,
     Media,
-    Metric,
     Mistake,
     ModalityReport,
     ModelReport,
@@ -26,9 +25,10 @@ from sampan.reporting.data import (
     Rejected,
     ReportData,
     RuleReport,
-    Sample,
+    ShownMetric,
+    ShownSample,
+    ShownText,
     Sound,
-    Text,
 )
 
 RATE_HZ = 8000
@@ -59,11 +59,11 @@ def tone(digit: int, seed: int = 0) -> Sound:
     return Sound(samples=((signal + noise) * 4000).astype(np.int16), rate_hz=RATE_HZ)
 
 
-def caption(row: int, digit: int) -> Text:
-    return Text(text=_CAPTIONS[row % len(_CAPTIONS)].format(_WORDS[digit]))
+def caption(row: int, digit: int) -> ShownText:
+    return ShownText(text=_CAPTIONS[row % len(_CAPTIONS)].format(_WORDS[digit]))
 
 
-def sample(row: int) -> Sample:
+def sample(row: int) -> ShownSample:
     digit = int(load_digits().target[row])
     media: dict[str, Media | None] = {
         "image": picture(row),
@@ -71,7 +71,7 @@ def sample(row: int) -> Sample:
         "tone": None if row == 3 else tone(digit, row),
     }
     split = ("train", "train", "train", "validation", "test")[row % 5]
-    return Sample(key=f"digit-{row:04d}", media=media, label=str(digit), split=split)
+    return ShownSample(key=f"digit-{row:04d}", media=media, label=str(digit), split=split)
 
 
 def demo_report() -> ReportData:
@@ -213,8 +213,8 @@ def classifier() -> ModelReport:
         roles={"train": 1431, "validation": 180, "test": 179, "left out": 7},
         left_out={"image not valid": 6, "image and tone not valid": 1},
         metrics=[
-            Metric(name="accuracy", value=0.978, low=0.955, high=0.994, chance=0.102),
-            Metric(name="macro_f1", value=0.977, low=0.953, high=0.994),
+            ShownMetric(name="accuracy", value=0.978, low=0.955, high=0.994, chance=0.102),
+            ShownMetric(name="macro_f1", value=0.977, low=0.953, high=0.994),
         ],
         history=history("accuracy"),
         confusion=Confusion(labels=[str(digit) for digit in range(10)], counts=counts),
@@ -243,7 +243,9 @@ def history(metric: str) -> History:
 
 def aligner() -> ModelReport:
     metrics = [
-        Metric(name=f"{direction}/{name}", value=value, low=low, high=high, chance=chance, unit="")
+        ShownMetric(
+            name=f"{direction}/{name}", value=value, low=low, high=high, chance=chance, unit=""
+        )
         for direction, name, value, low, high, chance in (
             ("image→caption", "recall_at_1", 0.31, 0.25, 0.38, 0.016),
             ("image→caption", "recall_at_5", 0.92, 0.87, 0.96, 0.083),
@@ -315,8 +317,8 @@ def regressor() -> ModelReport:
         inputs=["image.hog"],
         samples=179,
         metrics=[
-            Metric(name="r2", value=0.871, low=0.83, high=0.9),
-            Metric(name="mae", value=4.41, low=3.98, high=4.87, unit="px"),
+            ShownMetric(name="r2", value=0.871, low=0.83, high=0.9),
+            ShownMetric(name="mae", value=4.41, low=3.98, high=4.87, unit="px"),
         ],
         predictions=Predictions(
             true=true,

@@ -13,7 +13,6 @@ from reporting.html_check import Page
 from sampan.reporting.data import (
     DatasetReport,
     LabelCount,
-    Metric,
     ModalityReport,
     ModelReport,
     Picture,
@@ -21,8 +20,9 @@ from sampan.reporting.data import (
     Reason,
     Rejected,
     ReportData,
-    Sample,
-    Text,
+    ShownMetric,
+    ShownSample,
+    ShownText,
     Unfinished,
 )
 from sampan.reporting.page import LIMITS, render
@@ -120,8 +120,11 @@ HOSTILE = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;{{
 
 def test_hostile_texts_are_shown_and_do_nothing() -> None:
     picture = Picture(pixels=np.zeros((2, 2), np.uint8))
-    sample = Sample(
-        key=HOSTILE, media={HOSTILE: Text(text=HOSTILE), "p": picture}, label=HOSTILE, split=HOSTILE
+    sample = ShownSample(
+        key=HOSTILE,
+        media={HOSTILE: ShownText(text=HOSTILE), "p": picture},
+        label=HOSTILE,
+        split=HOSTILE,
     )
     modalities = [
         ModalityReport(
@@ -184,7 +187,7 @@ def test_hostile_texts_are_shown_and_do_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["\x00", "\x1b[2J", "\u202eevil", "\ud800", "a\x85b"])
 def test_characters_that_a_page_may_not_hold_are_written_out(text: str) -> None:
-    dataset = dataclasses.replace(demo_dataset(), examples=[Sample(key=text, media={})])
+    dataset = dataclasses.replace(demo_dataset(), examples=[ShownSample(key=text, media={})])
 
     html = render(ReportData(title=text, summary="", version="0", datasets=[dataset], models=[]))
 
@@ -207,7 +210,7 @@ def test_more_examples_than_fit_are_left_off_and_counted() -> None:
 def test_a_page_full_of_photographs_stays_below_5_megabytes() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
     media = {"image": Picture(pixels=noise)}
-    sample = Sample(key="a", media=media, label="b", split="train")
+    sample = ShownSample(key="a", media=media, label="b", split="train")
     mistake = dataclasses.replace(classifier().mistakes[0], sample=sample)
     hit = dataclasses.replace(aligner().directions[0].queries[0].hits[0], media=media["image"])
     query = dataclasses.replace(
@@ -272,7 +275,7 @@ def test_the_number_of_test_samples_stands_beside_every_result() -> None:
 
 
 def test_a_score_of_all_samples_says_what_its_interval_is() -> None:
-    perfect = [Metric(name="accuracy", value=1.0, low=0.99, high=1.0)]
+    perfect = [ShownMetric(name="accuracy", value=1.0, low=0.99, high=1.0)]
     model = dataclasses.replace(classifier(), metrics=perfect)
 
     page = Page(render(dataclasses.replace(demo_report(), models=[model])))
@@ -282,7 +285,7 @@ def test_a_score_of_all_samples_says_what_its_interval_is() -> None:
 
 
 def test_a_dataset_without_labels_has_no_column_for_them() -> None:
-    samples = [Sample(key="a", media={}, split="train")]
+    samples = [ShownSample(key="a", media={}, split="train")]
     bare = dataclasses.replace(demo_dataset(), label_name=None, labels=(), examples=samples)
 
     page = Page(render(dataclasses.replace(demo_report(), datasets=[bare], models=[])))

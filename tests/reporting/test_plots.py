@@ -10,7 +10,7 @@ from reporting.demo import history
 
 from sampan.reporting.confusion import confused_pairs, confusion_matrix
 from sampan.reporting.curves import loss_curves, metric_curve
-from sampan.reporting.data import Confusion, History, LabelCount, Metric, Predictions
+from sampan.reporting.data import Confusion, History, LabelCount, Predictions, ShownMetric
 from sampan.reporting.distributions import (
     LABELS,
     POINTS,
@@ -89,7 +89,7 @@ def test_the_kept_epoch_and_its_loss_are_named_in_the_title() -> None:
 
 def test_an_interval_is_as_wide_as_its_share_of_the_axis() -> None:
     figure = metric_intervals(
-        [Metric(name="a→b/recall_at_1", value=0.3, low=0.2, high=0.45, chance=0.01)], 50
+        [ShownMetric(name="a→b/recall_at_1", value=0.3, low=0.2, high=0.45, chance=0.01)], 50
     )
 
     assert figure is not None
@@ -102,7 +102,7 @@ def test_an_interval_is_as_wide_as_its_share_of_the_axis() -> None:
 
 def test_an_axis_that_does_not_start_at_zero_says_so() -> None:
     figure = metric_intervals(
-        [Metric(name="accuracy", value=0.97, low=0.95, high=0.99, chance=0.1)], 50
+        [ShownMetric(name="accuracy", value=0.97, low=0.95, high=0.99, chance=0.1)], 50
     )
 
     assert figure is not None
@@ -111,7 +111,7 @@ def test_an_axis_that_does_not_start_at_zero_says_so() -> None:
 
 
 def test_metrics_that_are_no_shares_have_no_place_on_a_percent_axis() -> None:
-    assert metric_intervals([Metric(name="mae", value=4, low=3, high=5)], 50) is None
+    assert metric_intervals([ShownMetric(name="mae", value=4, low=3, high=5)], 50) is None
 
 
 def test_confused_pairs_are_the_largest_off_the_diagonal() -> None:

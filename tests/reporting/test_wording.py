@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sampan.reporting.data import Metric
+from sampan.reporting.data import ShownMetric
 from sampan.reporting.wording import (
     count,
     direction_of,
@@ -105,9 +105,9 @@ def test_a_metric_is_split_into_its_direction_and_a_readable_name() -> None:
 
 
 def test_shares_errors_and_ranks_each_have_their_own_form() -> None:
-    share = Metric(name="accuracy", value=0.978, low=0.955, high=0.994, chance=0.1)
-    error = Metric(name="mae", value=4.41, low=3.98, high=4.87, unit="px")
-    rank = Metric(name="a→b/median_rank", value=2.0, low=1.5, high=3.0, chance=30.5)
+    share = ShownMetric(name="accuracy", value=0.978, low=0.955, high=0.994, chance=0.1)
+    error = ShownMetric(name="mae", value=4.41, low=3.98, high=4.87, unit="px")
+    rank = ShownMetric(name="a→b/median_rank", value=2.0, low=1.5, high=3.0, chance=30.5)
 
     assert (metric_value(share, share.value), interval(share)) == ("97.8 %", "95.5 to 99.4 %")
     assert (metric_value(error, error.value), interval(error)) == ("4.41 px", "3.98 to 4.87 px")
@@ -117,7 +117,7 @@ def test_shares_errors_and_ranks_each_have_their_own_form() -> None:
 
 def test_the_headline_is_one_metric_or_one_for_each_direction() -> None:
     names = ("a→b/recall_at_1", "a→b/recall_at_10", "b→a/recall_at_10", "b→a/median_rank")
-    metrics = [Metric(name=name, value=0, low=0, high=0) for name in names]
+    metrics = [ShownMetric(name=name, value=0, low=0, high=0) for name in names]
 
     assert [metric.name for metric in headline(metrics)] == ["a→b/recall_at_10", "b→a/recall_at_10"]
 
@@ -145,7 +145,7 @@ def test_recall_within_a_batch_is_a_share_with_a_name_of_its_own() -> None:
 
 def test_a_recall_that_chance_alone_reaches_is_no_headline() -> None:
     metrics = [
-        Metric(name=f"image→word/recall_at_{k}", value=1, low=1, high=1, chance=min(k / 10, 1))
+        ShownMetric(name=f"image→word/recall_at_{k}", value=1, low=1, high=1, chance=min(k / 10, 1))
         for k in (1, 5, 10)
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pipeline
 import pytest
 
-from sampan.runs.counts import Counts, Receipts, UnderWay, listing
+from sampan.runs.counts import PartitionCounts, Receipts, UnderWay, listing
 from sampan.storage.durable import write_json
 from sampan.store import ledger
 from sampan.store.variant import Variant
@@ -121,7 +121,7 @@ def test_nothing_is_there_at_first(tmp_path):
 
     assert look(receipts, variant) == {}
     assert not receipts.is_committed
-    assert UnderWay(variant, 64).look(PARTS, []) == Counts(0, 0)
+    assert UnderWay(variant, 64).look(PARTS, []) == PartitionCounts(0, 0)
 
 
 def test_two_thousand_receipts_are_read_once_and_never_looked_at_one_by_one(
@@ -158,15 +158,15 @@ def test_two_thousand_receipts_are_read_once_and_never_looked_at_one_by_one(
 def test_recorded_shards_of_partitions_that_are_not_done_count(variant):
     found = UnderWay(variant, 64)
 
-    assert found.look(["part-00000"], []) == Counts(64, 63)
-    assert found.look(["part-00001", "part-00002"], []) == Counts(86, 84)
-    assert found.look([], []) == Counts(0, 0)
+    assert found.look(["part-00000"], []) == PartitionCounts(64, 63)
+    assert found.look(["part-00001", "part-00002"], []) == PartitionCounts(86, 84)
+    assert found.look([], []) == PartitionCounts(0, 0)
 
 
 def test_records_that_were_withdrawn_do_not_count(variant):
     ledger.forget(variant.ledger, [0, 3], rows_per_shard=16)  # row 49 is in shard 3
 
-    assert UnderWay(variant, 64).look(["part-00000"], []) == Counts(32, 32)
+    assert UnderWay(variant, 64).look(["part-00000"], []) == PartitionCounts(32, 32)
 
 
 def test_a_shard_that_was_made_twice_counts_once(variant):
@@ -174,7 +174,7 @@ def test_a_shard_that_was_made_twice_counts_once(variant):
     second = first.path.with_name(first.path.name.replace(".00000", ".f0000"))
     second.write_bytes(first.path.read_bytes())
 
-    assert UnderWay(variant, 64).look(["part-00000"], []) == Counts(64, 63)
+    assert UnderWay(variant, 64).look(["part-00000"], []) == PartitionCounts(64, 63)
 
 
 def test_only_the_ledgers_of_running_jobs_are_read_again(variant, reads):

@@ -13,7 +13,7 @@ from steps.report_run import BLANK, BROKEN, ROWS, TWICE, WORDS, config_of, make,
 
 from sampan.cli import main
 from sampan.plan import Plan
-from sampan.reporting.data import ModelReport, Picture, ReportData, Text
+from sampan.reporting.data import ModelReport, Picture, ReportData, ShownText
 from sampan.reporting.page import render
 from sampan.steps.report import report_data, what_is_there
 from sampan.storage.durable import read_json
@@ -223,7 +223,7 @@ def test_examples_are_rows_of_every_split_and_label_with_their_own_media(made: M
     assert {sample.label for sample in examples} == {"0", "1", "2", "3"}
     for sample in examples:
         caption, picture = sample.media["caption"], sample.media["image"]
-        if isinstance(caption, Text):
+        if isinstance(caption, ShownText):
             assert caption.text.split()[1] == WORDS[int(str(sample.label))]
         if isinstance(picture, Picture):
             quarters = picture.pixels.reshape(2, 8, 2, 8).mean(axis=(1, 3)).ravel()
@@ -288,7 +288,7 @@ def test_a_hit_is_right_just_where_its_content_is_the_querys_own(made: Made) -> 
     assert images.items == 8
     for query in images.queries:
         for hit in query.hits:
-            assert isinstance(hit.media, Text)
+            assert isinstance(hit.media, ShownText)
             assert hit.right == (hit.media.text == own[query.key])
         assert query.rank is not None
         assert [hit.right for hit in query.hits].count(True) == (1 if query.rank <= 5 else 0)

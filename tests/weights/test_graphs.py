@@ -4,7 +4,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sampan.errors import ConfigError
-from sampan.weights.graphs import Value, read_graph
+from sampan.weights.graphs import GraphValue, read_graph
 
 OPSET = [helper.make_opsetid("", 18)]
 
@@ -35,7 +35,7 @@ def test_inputs_and_outputs_are_what_the_onnx_library_reads(onnx_clip, onnx_bert
 
         assert found.outputs == tuple(output.name for output in graph.output)
         assert found.inputs == {
-            each.name: Value(
+            each.name: GraphValue(
                 helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type).name,
                 tuple(
                     dim.dim_value if dim.HasField("dim_value") else None

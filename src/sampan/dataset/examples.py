@@ -13,13 +13,13 @@ from sampan.index.cells import CellReader, is_empty
 from sampan.index.parts import Index, IndexFolder, IndexPart
 from sampan.plan import Plan
 from sampan.plugins import Kind, Modality, kind_of
-from sampan.reporting.data import Media, Picture, Sample, Sound, Text
+from sampan.reporting.data import Media, Picture, ShownSample, ShownText, Sound
 from sampan.store.committed import Committed
 from sampan.store.variant import Variant
 
-NOT_STORED = Text(text="not stored")
+NOT_STORED = ShownText(text="not stored")
 """Shown of a sample that was used and whose source is away."""
-ABSENT = Text(text="absent")
+ABSENT = ShownText(text="absent")
 """Shown where a sample's cell is empty."""
 NUMBERS = 6
 """Values shown of a row that is neither a picture nor a sound nor a text."""
@@ -126,10 +126,10 @@ class Examples:
 
     def samples(
         self, splits: dict[int, str | None], modalities: Sequence[str]
-    ) -> dict[int, Sample]:
+    ) -> dict[int, ShownSample]:
         """Row → the whole sample; `splits` says which rows, and the split of each."""
         return {
-            row: Sample(
+            row: ShownSample(
                 key=cells["key"],
                 media={name: self.media(name, row) for name in modalities},
                 label=cells["label"],
@@ -151,8 +151,8 @@ def shown(values: NDArray[Any], kind: Kind | None, rate_hz: float | None) -> Med
     if kind == "image":
         return Picture(pixels=values)
     if kind == "text":
-        return Text(text=values.tobytes().decode(errors="replace"))
+        return ShownText(text=values.tobytes().decode(errors="replace"))
     if kind == "audio" and rate_hz:
         return Sound(samples=values, rate_hz=float(rate_hz))
     first = ", ".join(f"{number:.4g}" for number in values.ravel()[:NUMBERS].tolist())
-    return Text(text=first + (", …" if values.size > NUMBERS else ""))
+    return ShownText(text=first + (", …" if values.size > NUMBERS else ""))

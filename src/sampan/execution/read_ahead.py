@@ -21,7 +21,7 @@ Block = TypeVar("Block")
 Filled = TypeVar("Filled", contravariant=True)
 
 
-class Work(Protocol[Block]):
+class BlockWork(Protocol[Block]):
     """What the threads do."""
 
     def size(self, rows: range) -> int:
@@ -64,7 +64,7 @@ class ReadAhead(Generic[Block]):
 
     def __init__(
         self,
-        work: Work[Block],
+        work: BlockWork[Block],
         cut: Sequence[range],
         *,
         readers: int,

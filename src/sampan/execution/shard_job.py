@@ -81,7 +81,7 @@ class ShardRows(Protocol):
         ...
 
 
-class Inputs(NamedTuple):
+class ShardInputs(NamedTuple):
     """What a partition's shards are made of."""
 
     keys: Mapping[int, str]
@@ -97,7 +97,7 @@ class Upstream(Protocol):
         """Which rows a partition has."""
         ...
 
-    def inputs(self, results: Path, partition: Partition) -> Inputs: ...
+    def inputs(self, results: Path, partition: Partition) -> ShardInputs: ...
 
     def own_faults(self, invalid: Sequence[tuple[int, str]]) -> Sequence[tuple[int, str]]:
         """Those of the rows which were valid above, and so count for `max_invalid`."""

@@ -11,7 +11,7 @@ import numpy as np
 from sampan.errors import InvalidSample, StorageError
 from sampan.execution.decoding import Decoding, modality_of, quarantined, shard_key
 from sampan.execution.sample_bytes import SampleBytes
-from sampan.execution.shard_job import Block, Inputs, ShardTask
+from sampan.execution.shard_job import Block, ShardInputs, ShardTask
 from sampan.execution.stored_rows import StoredRows
 from sampan.execution.timings import Timings
 from sampan.index.parts import IndexFolder, IndexPart
@@ -42,9 +42,9 @@ class Sources:
         found: PartRows = read_json(path, CellsReceipt)
         return found
 
-    def inputs(self, results: Path, partition: Partition) -> Inputs:
+    def inputs(self, results: Path, partition: Partition) -> ShardInputs:
         table = IndexPart(self._index(results).part(partition.part))
-        return Inputs(
+        return ShardInputs(
             {
                 shard: shard_key(self.job, table, partition.rows_of(shard))
                 for shard in partition.shards
@@ -101,7 +101,7 @@ class StageAbove:
         found: PartRows = read_json(Variant.of(results, self.above).receipt(part), Receipt)
         return found
 
-    def inputs(self, results: Path, partition: Partition) -> Inputs:
+    def inputs(self, results: Path, partition: Partition) -> ShardInputs:
         source = Variant.of(results, self.above)
         layout = Layout.read(source.layout)
         receipt = read_json(source.receipt(partition.part), Receipt)
@@ -118,7 +118,7 @@ class StageAbove:
             keys[shard] = digest_lines(
                 [self.job.stage.digest, str(rows.start), str(len(rows)), *identities]
             )
-        return Inputs(keys, sorted(row for record in records for row in record.absent))
+        return ShardInputs(keys, sorted(row for record in records for row in record.absent))
 
     def own_faults(self, invalid: Sequence[tuple[int, str]]) -> Sequence[tuple[int, str]]:
         return [item for item in invalid if item[1] != self._not_valid]

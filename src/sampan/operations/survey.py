@@ -46,7 +46,7 @@ class Chosen(NamedTuple):
     value: Any
 
 
-class Sample:
+class Reservoir:
     """Cells chosen at random among all that are put in, each as likely as any other."""
 
     def __init__(self, most: int) -> None:
@@ -208,7 +208,7 @@ class Survey:
         self.absent: Counter[str] = Counter()
         self.looked_at: Counter[str] = Counter()
         """Rows whose cells of a modality were seen."""
-        self.samples = {modality: Sample(CHOSEN) for modality in dataset.modalities}
+        self.samples = {modality: Reservoir(CHOSEN) for modality in dataset.modalities}
         self.objects: dict[str, list[str]] = {}
         """Text modality → fields of the objects that its cells hold."""
         self.refused: Counter[str] = Counter()

@@ -11,7 +11,7 @@ from sampan.dataset.examples import Examples
 from sampan.index.splits import NAMES
 from sampan.pages.retrieval import directions_of
 from sampan.plan import Plan
-from sampan.reporting.data import Confusion, History, Metric, Mistake, ModelReport, Predictions
+from sampan.reporting.data import Confusion, History, Mistake, ModelReport, Predictions, ShownMetric
 from sampan.reporting.page import LIMITS
 from sampan.reporting.wording import in_order
 from sampan.storage.durable import read_json
@@ -83,7 +83,7 @@ def metrics_of(
     measured: Mapping[str, MetricValue],
     chance: Mapping[str, float],
     modalities: tuple[str, ...],
-) -> list[Metric]:
+) -> list[ShownMetric]:
     """Metrics by direction in the order of the inputs, recalls by k, ranks last."""
 
     def place(name: str) -> tuple[list[int], int, int]:
@@ -94,7 +94,7 @@ def metrics_of(
         return [modalities.index(end) for end in ends], kind, int(k) if k.isdigit() else 0
 
     return [
-        Metric(
+        ShownMetric(
             name=name,
             value=measured[name]["value"],
             low=measured[name]["low"],

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sampan.plan import Plan
 from sampan.reporting.data import Unfinished
-from sampan.runs.jobs import Job
+from sampan.runs.jobs import OpenJob
 from sampan.runs.log import read_log
 from sampan.runs.stages import StageStatus, Watch
 
@@ -49,7 +49,7 @@ def _said(plan: Plan, name: Name, stage: StageStatus, lacking: Collection[Name])
     return Unfinished(what=str(name), state="waiting", why=why)
 
 
-def _error(job: Job) -> str:
+def _error(job: OpenJob) -> str:
     """The `error:` lines of its log; of a crash the last line, which names the exception."""
     log = read_log(job.log)
     lines = log.lines if log else job.lines

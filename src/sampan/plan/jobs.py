@@ -143,7 +143,7 @@ class IndexJob(PartitionedJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceEntry(Settings):
+class ScannedSource(Settings):
     """One entry of a dataset's list of sources."""
 
     source: SourceSettings
@@ -156,7 +156,7 @@ class SourceEntry(Settings):
 class ScanJob(IndexJob):
     """Where the samples are."""
 
-    sources: tuple[SourceEntry, ...]
+    sources: tuple[ScannedSource, ...]
     on_duplicate: Literal["error", "quarantine", "trust"]
     columns_file: str
     """Written when all is found, relative to the results folder."""

@@ -12,7 +12,7 @@ from sampan.plan.jobs import (
     ModalitySettings,
     PreprocessJob,
     ScanJob,
-    SourceEntry,
+    ScannedSource,
     SourceSettings,
     TrainJob,
 )
@@ -32,7 +32,7 @@ class Jobs:
         return ScanJob(
             **self._columns(dataset),
             sources=tuple(
-                SourceEntry(
+                ScannedSource(
                     source=SourceSettings(entry.settings),
                     version=entry.version,
                     allow=tuple(entry.allow),

@@ -45,17 +45,17 @@ class Sound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class ShownText:
     """A text, shown as it is and shortened where it is long."""
 
     text: str
 
 
-Media = Picture | Sound | Text
+Media = Picture | Sound | ShownText
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ShownSample:
     """One row of a dataset; a modality's `media` is None where it is not valid."""
 
     key: str
@@ -154,11 +154,11 @@ class DatasetReport:
     """None where samples have no label."""
     reasons: Sequence[Reason] = ()
     """Rows that the index itself could not use (empty or duplicate keys)."""
-    examples: Sequence[Sample] = ()
+    examples: Sequence[ShownSample] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
+class ShownMetric:
     """
     One metric on the test split with its 95 % interval.
 
@@ -216,7 +216,7 @@ class Confusion:
 class Mistake:
     """A test sample (its `label` is the true one) whose `predicted` label is another one."""
 
-    sample: Sample
+    sample: ShownSample
     predicted: str
     confidence: float
     """Probability of the predicted label, 0 to 1."""
@@ -279,7 +279,7 @@ class ModelReport:
     """Whether it divides the dataset in another way than the dataset's own split."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Rows for each reason for being left out."""
-    metrics: Sequence[Metric] = ()
+    metrics: Sequence[ShownMetric] = ()
     history: History | None = None
     confusion: Confusion | None = None
     mistakes: Sequence[Mistake] = ()

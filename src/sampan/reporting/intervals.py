@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from sampan.reporting.data import Metric
+from sampan.reporting.data import ShownMetric
 from sampan.reporting.lettering import fit
 from sampan.reporting.svg import WIDTH, Figure, drawing, label, line, tag, ticks
 from sampan.reporting.wording import (
@@ -21,7 +21,7 @@ from sampan.reporting.wording import (
 _LEFT, _RIGHT, _ROW = 92, 62, 26
 
 
-def metric_intervals(metrics: Sequence[Metric], samples: int) -> Figure | None:
+def metric_intervals(metrics: Sequence[ShownMetric], samples: int) -> Figure | None:
     """All metrics that are shares, a row each under their direction; None where there are none."""
     shares = [metric for metric in metrics if is_share(metric.name) and math.isfinite(metric.value)]
     if not shares:
@@ -67,7 +67,7 @@ def metric_intervals(metrics: Sequence[Metric], samples: int) -> Figure | None:
     return Figure(title[:1].upper() + title[1:], svg, "; ".join(parts).capitalize() + ".")
 
 
-def _range(shares: Sequence[Metric]) -> tuple[float, float]:
+def _range(shares: Sequence[ShownMetric]) -> tuple[float, float]:
     """From just below the lowest interval where all are in the upper half, else from 0."""
     lowest = min(metric.low if math.isfinite(metric.low) else metric.value for metric in shares)
     if lowest > 0.5:
@@ -77,7 +77,7 @@ def _range(shares: Sequence[Metric]) -> tuple[float, float]:
     return (0.0, min(1.0, math.ceil(highest * 10 + 0.2) / 10))
 
 
-def _row(metric: Metric, axis_low: float, at_x: Callable[[float], float], y: float) -> Markup:
+def _row(metric: ShownMetric, axis_low: float, at_x: Callable[[float], float], y: float) -> Markup:
     name = metric_name(metric.name)
     marks = [tag("title", f"{name}: {interval(metric)}"), label(12, y + 4, name)]
     if math.isfinite(metric.low) and math.isfinite(metric.high):

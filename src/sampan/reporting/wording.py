@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from sampan.reporting.data import Metric
+from sampan.reporting.data import ShownMetric
 from sampan.terminal import UNSAFE
 
 DASH = "–"
@@ -120,7 +120,7 @@ def is_share(name: str) -> bool:
     return last in ("accuracy", "macro_f1") or "recall_at_" in last
 
 
-def metric_value(metric: Metric, number: float | None) -> str:
+def metric_value(metric: ShownMetric, number: float | None) -> str:
     """One number of a metric in its unit; a dash for what was not measured."""
     if number is None or not math.isfinite(number):
         return DASH
@@ -129,7 +129,7 @@ def metric_value(metric: Metric, number: float | None) -> str:
     return f"{_error(metric, number)} {metric.unit}".rstrip()
 
 
-def interval(metric: Metric) -> str:
+def interval(metric: ShownMetric) -> str:
     """
     `96.1 to 99.2 %`: both ends in one unit. A dash where resamples say nothing: an error of no
     width comes from one sample, or from samples that are all alike.
@@ -143,17 +143,17 @@ def interval(metric: Metric) -> str:
     return f"{_error(metric, metric.low)} to {_error(metric, metric.high)} {metric.unit}".rstrip()
 
 
-def _error(metric: Metric, number: float) -> str:
+def _error(metric: ShownMetric, number: float) -> str:
     """Ranks are whole or half; anything else has three significant digits."""
     return f"{number:,.10g}" if metric.name.endswith("rank") else significant(number)
 
 
-def is_exact(metric: Metric) -> bool:
+def is_exact(metric: ShownMetric) -> bool:
     """Whether the interval is the exact one, of a share of all test samples or of none."""
     return is_share(metric.name) and metric.value in (0, 1)
 
 
-def times_chance(metric: Metric) -> str:
+def times_chance(metric: ShownMetric) -> str:
     """`5.8 ×` chance, for shares only: of an error or a rank less is better."""
     if not metric.chance or not is_share(metric.name) or not math.isfinite(metric.value):
         return DASH
@@ -172,7 +172,7 @@ def in_order(labels: Iterable[str]) -> list[str]:
     return sorted(labels, key=place)
 
 
-def headline(metrics: Sequence[Metric]) -> list[Metric]:
+def headline(metrics: Sequence[ShownMetric]) -> list[ShownMetric]:
     """
     The metrics to name first: accuracy, R², or one recall of each direction.
 
@@ -182,13 +182,13 @@ def headline(metrics: Sequence[Metric]) -> list[Metric]:
         chosen = [metric for metric in metrics if metric.name.rpartition("/")[2] == last]
         if chosen:
             return chosen
-    recalls: dict[str, list[Metric]] = {}
+    recalls: dict[str, list[ShownMetric]] = {}
     for metric in metrics:
         if metric.name.rpartition("/")[2].startswith("recall_at_"):
             recalls.setdefault(direction_of(metric.name), []).append(metric)
     return [_telling(found) for found in recalls.values()] or list(metrics[:1])
 
 
-def _telling(recalls: Sequence[Metric]) -> Metric:
+def _telling(recalls: Sequence[ShownMetric]) -> ShownMetric:
     ordered = sorted(recalls, key=lambda metric: int(metric.name.rpartition("_")[2]))
     return next((metric for metric in reversed(ordered) if (metric.chance or 0) < 0.5), ordered[0])

@@ -34,7 +34,7 @@ def listing(folder: Path) -> dict[str, int]:
         raise StorageError(f"{folder}: cannot be read: {fault.strerror or fault}") from fault
 
 
-class Counts(NamedTuple):
+class PartitionCounts(NamedTuple):
     """Rows of a partition, how many are valid and how many absent; and what tells its content."""
 
     rows: int
@@ -47,10 +47,10 @@ class Counts(NamedTuple):
         return self.rows - self.valid - self.absent
 
 
-def _counts(receipt: documents.Counts) -> Counts:
+def _counts(receipt: documents.ReceiptCounts) -> PartitionCounts:
     """Of a stage's receipt, or of the index's, which says of none that it is not valid."""
     content = receipt.get("digest") or repr(sorted(receipt.get("columns", {}).items()))
-    return Counts(
+    return PartitionCounts(
         receipt["rows"],
         receipt.get("valid", receipt["rows"]),
         receipt["keys"] + content,
@@ -58,10 +58,10 @@ def _counts(receipt: documents.Counts) -> Counts:
     )
 
 
-def _recorded(record: ledger.Record) -> Counts:
+def _recorded(record: ledger.Record) -> PartitionCounts:
     absent = len(record.absent)
     valid = record.rows - len(record.invalid) - absent
-    return Counts(rows=record.rows, valid=valid, absent=absent)
+    return PartitionCounts(rows=record.rows, valid=valid, absent=absent)
 
 
 class Receipts:
@@ -69,13 +69,13 @@ class Receipts:
 
     def __init__(self, folder: Path, dataset: Path) -> None:
         self._folder, self._dataset = folder, dataset
-        self._read: dict[tuple[str, int], Counts] = {}
+        self._read: dict[tuple[str, int], PartitionCounts] = {}
         self._stamp: tuple[int, int] | None = None
-        self._committed: dict[str, Counts] = {}
+        self._committed: dict[str, PartitionCounts] = {}
         self.is_committed = False
         """Whether `dataset.json` lists just the partitions that are there."""
 
-    def look(self, there: Listing, parts: Collection[str]) -> dict[str, Counts]:
+    def look(self, there: Listing, parts: Collection[str]) -> dict[str, PartitionCounts]:
         """Partition → its counts, of those of `parts` ("part-00003") whose receipt is `there`."""
         self._look_at_dataset()
         trusted = self._committed if self._is_newest() else {}
@@ -97,10 +97,10 @@ class Receipts:
         )
         return found
 
-    def _read_receipt(self, part: str) -> Counts | None:
+    def _read_receipt(self, part: str) -> PartitionCounts | None:
         path = self._folder / f"{part}.json"
         try:
-            return _counts(read_json(path, documents.Counts))
+            return _counts(read_json(path, documents.ReceiptCounts))
         except StorageError:
             if path.exists():
                 raise
@@ -135,18 +135,18 @@ class UnderWay:
     def __init__(self, variant: Variant, rows_per_job: int) -> None:
         self._variant, self._rows_per_job = variant, rows_per_job
         self._rows_per_shard = 0
-        self._read: dict[Path, list[tuple[int, Counts | None]]] = {}
+        self._read: dict[Path, list[tuple[int, PartitionCounts | None]]] = {}
 
-    def look(self, parts: Collection[str], running: Collection[str]) -> Counts:
+    def look(self, parts: Collection[str], running: Collection[str]) -> PartitionCounts:
         """
         Rows and valid rows of all recorded shards of `parts`; of those that are not `running` a
         ledger is read once.
         """
         if not parts:
-            return Counts(0, 0)
+            return PartitionCounts(0, 0)
         wanted = {int(part.removeprefix("part-")) for part in parts}
         at_work = {int(part.removeprefix("part-")) for part in running}
-        found: dict[int, Counts] = {}
+        found: dict[int, PartitionCounts] = {}
         for file in ledger.files(self._variant.ledger):
             its_parts = self._parts(file.first, file.stop)
             if wanted.isdisjoint(its_parts):
@@ -162,13 +162,13 @@ class UnderWay:
                 else:
                     found[shard] = counts
         if not found:
-            return Counts(0, 0)
+            return PartitionCounts(0, 0)
         counted = [
             counts
             for shard, counts in found.items()
             if shard * self._shard_rows() // self._rows_per_job in wanted
         ]
-        return Counts(
+        return PartitionCounts(
             rows=sum(one.rows for one in counted),
             valid=sum(one.valid for one in counted),
             absent=sum(one.absent for one in counted),
@@ -177,7 +177,7 @@ class UnderWay:
     def _parts(self, first: int, stop: int) -> range:
         return range(first // self._rows_per_job, -(-stop // self._rows_per_job))
 
-    def _records(self, path: Path) -> list[tuple[int, Counts | None]]:
+    def _records(self, path: Path) -> list[tuple[int, PartitionCounts | None]]:
         return [
             (shard, None if record is None else _recorded(record))
             for shard, record in ledger.read(path)

@@ -33,7 +33,7 @@ class Moment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class OpenJob:
     """A job that is not done; `why` and `lines` of its log are there where it failed."""
 
     name: str
@@ -53,7 +53,7 @@ def judge(
     moment: Moment,
     *,
     leased: bool,
-) -> Job:
+) -> OpenJob:
     """
     A job without a result. `attempts` are those at it; `leased` says whether its kind has any.
 
@@ -62,7 +62,7 @@ def judge(
     """
     attempts = list(attempts)
     if any(attempt.alive for attempt in attempts):
-        return Job(
+        return OpenJob(
             name=name,
             state="running",
             log=path,
@@ -71,18 +71,18 @@ def judge(
         )
     if log is not None and log.failed:
         if moment.is_before_this_run(log.written):
-            return Job(name=name, state="waiting", log=path)
-        return Job(name=name, state="failed", log=path, why="failed", lines=log.lines[-LINES:])
+            return OpenJob(name=name, state="waiting", log=path)
+        return OpenJob(name=name, state="failed", log=path, why="failed", lines=log.lines[-LINES:])
     if attempts:
         last = attempts[-1]
         if moment.is_before_this_run(last.touched):
-            return Job(name=name, state="waiting", log=path)
+            return OpenJob(name=name, state="waiting", log=path)
         lines = log.lines[-LINES:] if log else ()
-        return Job(name=name, state="failed", log=path, why=_killed(last, moment), lines=lines)
+        return OpenJob(name=name, state="failed", log=path, why=_killed(last, moment), lines=lines)
     if log is None or log.stopped or moment.is_before_this_run(log.written):
-        return Job(name=name, state="waiting", log=path)
+        return OpenJob(name=name, state="waiting", log=path)
     at_work = moment.now - log.written < FRESH_SECONDS or (not leased and moment.run is not None)
-    return Job(name=name, state="running" if at_work else "waiting", log=path)
+    return OpenJob(name=name, state="running" if at_work else "waiting", log=path)
 
 
 def span(seconds: float) -> str:
@@ -115,7 +115,7 @@ def judge_all(
     *,
     begun: Container[str],
     leased: Container[str],
-) -> list[Job]:
+) -> list[OpenJob]:
     """
     Jobs without a result, by their names and logs. Those that have not `begun` have no log; those
     that are `leased` hold a lease of their name while they work.

@@ -14,7 +14,7 @@ from pathlib import Path
 from sampan.index.parts import IndexFolder
 from sampan.plan import Plan, Stage
 from sampan.runs.counts import Receipts, UnderWay, listing
-from sampan.runs.jobs import Job, Moment, judge_all
+from sampan.runs.jobs import Moment, OpenJob, judge_all
 from sampan.storage.durable import read_json
 from sampan.storage.lease import Attempt, attempts
 from sampan.store.documents import ScanState
@@ -40,7 +40,7 @@ class StageStatus:
     kind: str
     name: str
     jobs: int
-    open: tuple[Job, ...]
+    open: tuple[OpenJob, ...]
     rows: int | None = None
     at_most: bool = False
     valid: int | None = None
@@ -58,7 +58,7 @@ class StageStatus:
         return sum(job.state == state for job in self.open)
 
     @property
-    def failed(self) -> list[Job]:
+    def failed(self) -> list[OpenJob]:
         return [job for job in self.open if job.state == "failed"]
 
 
@@ -74,7 +74,7 @@ class Status:
         return all(stage.done == stage.jobs for stage in self.stages)
 
 
-class Rate:
+class ObservedRate:
     """How fast a stage's samples become more, from one look to the next."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Seen:
 
     receipts: Receipts
     under_way: UnderWay
-    rate: Rate = field(default_factory=Rate)
+    rate: ObservedRate = field(default_factory=ObservedRate)
 
 
 class Watch:
@@ -218,7 +218,9 @@ class Watch:
             seconds_left=left / rate if rate else None,
         )
 
-    def _rate(self, seen: Seen, running: list[Job], recorded: int, moment: Moment) -> float | None:
+    def _rate(
+        self, seen: Seen, running: list[OpenJob], recorded: int, moment: Moment
+    ) -> float | None:
         """
         Of all running jobs together: as seen, else as their logs say. One that has not said it yet
         is taken for as fast as the others.
@@ -273,7 +275,7 @@ class Watch:
         moment: Moment,
         held: Iterable[Attempt] = (),
         leased: Collection[str] = (),
-    ) -> list[Job]:
+    ) -> list[OpenJob]:
         """The jobs of these names, none of which has a result; their logs lie in one folder."""
         folder = self._logs / logs
         there = listing(folder) if names else {}

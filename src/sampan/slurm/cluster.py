@@ -60,7 +60,7 @@ class Nodes:
         return f"{self.cpus} CPUs, {self.memory_mb:,} MB{gpus}"
 
 
-class Cluster:
+class SlurmCluster:
     """
     Asks one cluster, each question once; `ConfigError` where Slurm does not answer in time.
 

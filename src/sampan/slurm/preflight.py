@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sampan.errors import ConfigError
-from sampan.slurm.cluster import PAUSE_SECONDS, Cluster, Nodes, SlurmRefused
+from sampan.slurm.cluster import PAUSE_SECONDS, Nodes, SlurmCluster, SlurmRefused
 from sampan.slurm.request import Request
 
 log = logging.getLogger("sampan")
@@ -32,7 +32,7 @@ FITS = re.compile(r"node configuration|Memory specification|CPU count|generic re
 WAITS = re.compile(r"nodes? (?:are|is) busy|Required node not available", re.IGNORECASE)
 
 
-class Fault(NamedTuple):
+class RequestFault(NamedTuple):
     """What is wrong with a kind of job, and the resource to change."""
 
     text: str
@@ -54,17 +54,17 @@ def check(jobs: Sequence[Mapping[str, Any]], *, patience_seconds: float = 60.0) 
             "sbatch is not on the PATH; run on a login node of a Slurm cluster, "
             "or use --profile profiles/local"
         )
-    clusters: dict[str, Cluster] = {}
-    rules: dict[Fault, list[str]] = {}
+    clusters: dict[str, SlurmCluster] = {}
+    rules: dict[RequestFault, list[str]] = {}
     for job in map(Request.parse, jobs):
-        cluster = clusters.setdefault(job.cluster, Cluster(job.cluster, patience_seconds))
+        cluster = clusters.setdefault(job.cluster, SlurmCluster(job.cluster, patience_seconds))
         for fault in faults(job, cluster):
             rules.setdefault(fault, []).append(job.rule)
     if rules:
         raise ConfigError([_line(fault, sorted(set(names))) for fault, names in rules.items()])
 
 
-def faults(job: Request, cluster: Cluster) -> Iterator[Fault]:
+def faults(job: Request, cluster: SlurmCluster) -> Iterator[RequestFault]:
     """What is wrong with one kind of job on this cluster."""
     found = list(_before_asking(job, cluster))
     yield from found
@@ -76,7 +76,7 @@ def faults(job: Request, cluster: Cluster) -> Iterator[Fault]:
             yield fault
 
 
-def _line(fault: Fault, rules: Sequence[str]) -> str:
+def _line(fault: RequestFault, rules: Sequence[str]) -> str:
     """One `error:` line: the rules, what was found, and what to set in the profile."""
     line = f"{', '.join(rules)}: {fault.text}"
     if not fault.key:
@@ -96,7 +96,7 @@ def _line(fault: Fault, rules: Sequence[str]) -> str:
 # What sbatch may let pass, and the job then waits for ever or the plugin refuses it ---------------
 
 
-def _before_asking(job: Request, cluster: Cluster) -> Iterator[Fault]:
+def _before_asking(job: Request, cluster: SlurmCluster) -> Iterator[RequestFault]:
     resources = job.resources
     if missing := [name for name in _partitions(job, cluster) if name not in cluster.partitions]:
         yield _no_partition(missing[0], cluster)
@@ -113,17 +113,19 @@ def _before_asking(job: Request, cluster: Cluster) -> Iterator[Fault]:
         yield _no_quality(quality, cluster)
     for other in ("gpus", "nvidia_gpu"):
         if resources.get(other) and not job.gpus:
-            yield Fault(f"{other} is not passed on to Slurm", "gpu", str(resources[other]))
+            yield RequestFault(f"{other} is not passed on to Slurm", "gpu", str(resources[other]))
     if own := OWN_FLAGS.search(str(resources.get("slurm_extra") or "")):
-        yield Fault(f"{own[1]} in slurm_extra is Snakemake's to set", "slurm_extra", "without it")
+        yield RequestFault(
+            f"{own[1]} in slurm_extra is Snakemake's to set", "slurm_extra", "without it"
+        )
 
 
-def _no_partition(name: str, cluster: Cluster) -> Fault:
+def _no_partition(name: str, cluster: SlurmCluster) -> RequestFault:
     there = ", ".join(cluster.partitions)
-    return Fault(f"no partition {name} here; there are: {there}", "slurm_partition")
+    return RequestFault(f"no partition {name} here; there are: {there}", "slurm_partition")
 
 
-def _too_long(job: Request, cluster: Cluster) -> Fault | None:
+def _too_long(job: Request, cluster: SlurmCluster) -> RequestFault | None:
     resources = job.resources
     limits = [nodes.limit_minutes for nodes in _nodes(job, cluster)]
     runtime = resources.get("runtime")
@@ -134,10 +136,10 @@ def _too_long(job: Request, cluster: Cluster) -> Fault | None:
         return None
     where = "/".join(_partitions(job, cluster))
     text = f"runtime {runtime:,} minutes; partition {where} allows {limit:,}"
-    return Fault(text, "runtime", str(limit))
+    return RequestFault(text, "runtime", str(limit))
 
 
-def _no_accounting(account: str, cluster: Cluster) -> Fault | None:
+def _no_accounting(account: str, cluster: SlurmCluster) -> RequestFault | None:
     """The plugin refuses every job with an account where nobody can be asked about accounts."""
     said = []
     for words in (["sacctmgr", "-nP", "show", "qos", "format=name"], ["sshare", "-hPU"]):
@@ -147,27 +149,27 @@ def _no_accounting(account: str, cluster: Cluster) -> Fault | None:
             said.append(str(refusal))
     if len(said) < 2:
         return None  # empty answers: the plugin goes on without a check
-    return Fault(
+    return RequestFault(
         f"slurm_account {account} cannot be looked up ({said[0]}); "
         "remove slurm_account from the profile if this cluster has no accounting, "
         "or wait for slurmdbd"
     )
 
 
-def _no_account(name: str, cluster: Cluster) -> Fault:
+def _no_account(name: str, cluster: SlurmCluster) -> RequestFault:
     yours = ", ".join(cluster.accounts or ())
-    return Fault(f"account {name} is none of yours; yours: {yours}", "slurm_account")
+    return RequestFault(f"account {name} is none of yours; yours: {yours}", "slurm_account")
 
 
-def _no_quality(name: str, cluster: Cluster) -> Fault:
+def _no_quality(name: str, cluster: SlurmCluster) -> RequestFault:
     there = ", ".join(cluster.qualities or ())
-    return Fault(f"no quality of service {name} for this job; there are: {there}", "qos")
+    return RequestFault(f"no quality of service {name} for this job; there are: {there}", "qos")
 
 
 # What sbatch refuses ------------------------------------------------------------------------------
 
 
-def _refused(job: Request, cluster: Cluster) -> Iterator[Fault]:
+def _refused(job: Request, cluster: SlurmCluster) -> Iterator[RequestFault]:
     """Faults behind sbatch's refusal; none where it would take the job, or let it wait."""
     until = time.monotonic() + SETTLE_SECONDS
     while True:
@@ -184,7 +186,7 @@ def _refused(job: Request, cluster: Cluster) -> Iterator[Fault]:
             yield from found
             return
         if not FITS.search(said) or "generic resource" in said:
-            yield Fault(f"Slurm refuses it: {said} (sbatch {shlex.join(job.flags)})")
+            yield RequestFault(f"Slurm refuses it: {said} (sbatch {shlex.join(job.flags)})")
             return
         if not any(nodes.is_up for nodes in _fitting(job, cluster)):
             log.warning("%s: no node that fits is up now; its jobs will wait", job.rule)
@@ -192,18 +194,20 @@ def _refused(job: Request, cluster: Cluster) -> Iterator[Fault]:
         if time.monotonic() > until:
             have = "; ".join(f"{nodes.count} with {nodes}" for nodes in _nodes(job, cluster))
             asked = shlex.join(job.flags)
-            yield Fault(f"Slurm refuses it: {said} (sbatch {asked}); nodes there: {have}")
+            yield RequestFault(f"Slurm refuses it: {said} (sbatch {asked}); nodes there: {have}")
             return
         time.sleep(PAUSE_SECONDS)
 
 
-def _translated(said: str, job: Request, cluster: Cluster) -> Iterator[Fault]:
+def _translated(said: str, job: Request, cluster: SlurmCluster) -> Iterator[RequestFault]:
     resources = job.resources
     where = "/".join(_partitions(job, cluster))
     if re.search(r"invalid partition", said, re.IGNORECASE):
         yield _no_partition(where, cluster)
     elif re.search(r"partition not available", said, re.IGNORECASE):
-        yield Fault(f"partition {where} takes no jobs now ({said})", "slurm_partition", "another")
+        yield RequestFault(
+            f"partition {where} takes no jobs now ({said})", "slurm_partition", "another"
+        )
     elif re.search(r"invalid account", said, re.IGNORECASE):
         account = next(iter(job.accounts), "")
         if cluster.accounts is not None and account.lower() in cluster.accounts:
@@ -211,7 +215,7 @@ def _translated(said: str, job: Request, cluster: Cluster) -> Iterator[Fault]:
         else:
             yours = ", ".join(cluster.accounts or ()) or "unknown"
             text = f"account {account or '(none given)'} is none of yours; yours: {yours}"
-        yield Fault(text, "slurm_account")
+        yield RequestFault(text, "slurm_account")
     elif re.search(r"invalid qos", said, re.IGNORECASE):
         yield _no_quality(str(resources.get("qos") or "(none given)"), cluster)
     elif re.search(r"time limit", said, re.IGNORECASE):
@@ -219,16 +223,16 @@ def _translated(said: str, job: Request, cluster: Cluster) -> Iterator[Fault]:
         given = "no runtime given" if runtime is None else f"runtime {runtime} minutes"
         limits = {nodes.limit_minutes for nodes in _nodes(job, cluster)}
         most = ", ".join("no limit" if m is None else f"{m:,} minutes" for m in limits)
-        yield Fault(f"{given}: {said}; partition {where} allows {most}", "runtime")
+        yield RequestFault(f"{given}: {said}; partition {where} allows {most}", "runtime")
     elif re.search(r"invalid feature", said, re.IGNORECASE):
         there = sorted({f for n in _nodes(job, cluster) for f in n.features.split(",") if f})
         text = f"constraint {resources.get('constraint')}: nodes of {where} have "
-        yield Fault(text + (", ".join(there) or "no features"), "constraint")
+        yield RequestFault(text + (", ".join(there) or "no features"), "constraint")
     elif FITS.search(said):
         yield from _too_much(job, cluster)
 
 
-def _too_much(job: Request, cluster: Cluster) -> Iterator[Fault]:
+def _too_much(job: Request, cluster: SlurmCluster) -> Iterator[RequestFault]:
     """What is more than any node of the partition has; nothing where some node has it all."""
     nodes = _nodes(job, cluster)
     where = "/".join(_partitions(job, cluster))
@@ -241,10 +245,12 @@ def _too_much(job: Request, cluster: Cluster) -> Iterator[Fault]:
             yield fault
     if not single:
         have = "; ".join(str(kind) for kind in nodes)
-        yield Fault(f"no node of partition {where} has {job.size} together; nodes: {have}")
+        yield RequestFault(f"no node of partition {where} has {job.size} together; nodes: {have}")
 
 
-def _gpu_fault(job: Request, nodes: Sequence[Nodes], where: str, cluster: Cluster) -> Fault | None:
+def _gpu_fault(
+    job: Request, nodes: Sequence[Nodes], where: str, cluster: SlurmCluster
+) -> RequestFault | None:
     count, model = job.gpus, job.gpu_model
     if not count:
         return None
@@ -253,43 +259,43 @@ def _gpu_fault(job: Request, nodes: Sequence[Nodes], where: str, cluster: Cluste
         others = {kind.partition: str(kind) for kind in cluster.nodes if kind.gpus}
         text = f"{count} GPU asked for, but no node of partition {where} has one"
         if not others:
-            return Fault(f"{text}, nor has any other partition", key, "0")
+            return RequestFault(f"{text}, nor has any other partition", key, "0")
         there = "; ".join(f"{name} ({kind})" for name, kind in others.items())
-        return Fault(
+        return RequestFault(
             f"{text}; partitions with GPUs: {there}", "slurm_partition", next(iter(others))
         )
     if model and not any(model in kind.gpus for kind in nodes):
         there = ", ".join(sorted({name for kind in nodes for name in kind.gpus if name}))
         text = f"GPU of model {model} asked for; partition {where} has: {there or 'no models'}"
-        return Fault(text, "gres" if key == "gres" else "gpu_model")
+        return RequestFault(text, "gres" if key == "gres" else "gpu_model")
     most = max(kind.gpus.get(model, 0) if model else kind.num_gpus for kind in nodes)
     if count > most:
         what = f"{count} GPUs{f' of model {model}' if model else ''}"
         text = f"{what} asked for; a node of partition {where} has {most}"
-        return Fault(text, key, str(most) if key == "gpu" else "")
+        return RequestFault(text, key, str(most) if key == "gpu" else "")
     return None
 
 
-def _size_faults(job: Request, nodes: Sequence[Nodes], where: str) -> Iterator[Fault | None]:
+def _size_faults(job: Request, nodes: Sequence[Nodes], where: str) -> Iterator[RequestFault | None]:
     cpus, most_cpus = job.cpus, max(kind.cpus for kind in nodes)
     if cpus > most_cpus:
         text = f"{cpus} threads asked for; a node of partition {where} has {most_cpus} CPUs"
-        yield Fault(text, "set-threads", str(most_cpus))
+        yield RequestFault(text, "set-threads", str(most_cpus))
     memory, most = job.memory_mb, max(kind.memory_mb for kind in nodes)
     if memory > most:
         text = f"mem_mb {memory:,} asked for; a node of partition {where} has {most:,} MB"
-        yield Fault(text, "mem_mb", f"{most} or fewer threads")
+        yield RequestFault(text, "mem_mb", f"{most} or fewer threads")
 
 
-def _partitions(job: Request, cluster: Cluster) -> list[str]:
+def _partitions(job: Request, cluster: SlurmCluster) -> list[str]:
     return job.partitions or ([cluster.default_partition] if cluster.default_partition else [])
 
 
-def _nodes(job: Request, cluster: Cluster) -> list[Nodes]:
+def _nodes(job: Request, cluster: SlurmCluster) -> list[Nodes]:
     wanted = _partitions(job, cluster)
     return [nodes for nodes in cluster.nodes if nodes.partition in wanted]
 
 
-def _fitting(job: Request, cluster: Cluster) -> list[Nodes]:
+def _fitting(job: Request, cluster: SlurmCluster) -> list[Nodes]:
     """Nodes that have all that the job asks for."""
     return [nodes for nodes in _nodes(job, cluster) if job.fits(nodes)]

@@ -61,7 +61,7 @@ def commit_stage(job: CommitJob, results: Path, turn: Turn) -> None:
         rows += receipt["rows"]
         present += receipt["rows"] - receipt.get("absent", 0)
         reasons.update(receipt["reasons"])
-    counts = Counts(rows, present, reasons)
+    counts = StageCounts(rows, present, reasons)
     if fault := too_many_invalid(job, results, counts):
         raise DataError(fault)
     said = job.to_json()
@@ -76,7 +76,7 @@ def commit_stage(job: CommitJob, results: Path, turn: Turn) -> None:
     )  # fmt: skip
 
 
-class Counts(NamedTuple):
+class StageCounts(NamedTuple):
     """Rows of a stage."""
 
     rows: int
@@ -86,7 +86,7 @@ class Counts(NamedTuple):
     """Why others are not valid, and how many."""
 
 
-def too_many_invalid(job: CommitJob, results: Path, counts: Counts) -> str | None:
+def too_many_invalid(job: CommitJob, results: Path, counts: StageCounts) -> str | None:
     """
     Why a stage cannot serve, if more of the samples that it has are invalid than that share.
 

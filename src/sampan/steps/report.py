@@ -25,7 +25,7 @@ from sampan.plan.jobs import ReportJob
 from sampan.reporting.data import DatasetReport, ModelReport, Provenance, ReportData
 from sampan.reporting.page import render
 from sampan.reporting.wording import count, listed
-from sampan.steps.commit import Counts, too_many_invalid
+from sampan.steps.commit import StageCounts, too_many_invalid
 from sampan.steps.flags import add_flags
 from sampan.storage.durable import read_json, write_bytes
 from sampan.store.committed import Committed
@@ -65,7 +65,7 @@ def check_invalid(plan: Plan, results: Path) -> None:
     for stage in (*plan.preprocessed.values(), *plan.features.values()):
         about = Committed(Variant(results / stage.folder)).about
         present = about["rows"] - about.get("absent", 0)
-        counts = Counts(about["rows"], present, about["reasons"])
+        counts = StageCounts(about["rows"], present, about["reasons"])
         faults.append(too_many_invalid(jobs.commit(stage), results, counts))
     if found := list(filter(None, faults)):
         raise DataError(found)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sampan.errors import ConfigError
 from sampan.slurm import preflight
-from sampan.slurm.cluster import Cluster, SlurmRefused
+from sampan.slurm.cluster import SlurmCluster, SlurmRefused
 from sampan.steps.flags import json_of
 from sampan.storage.lease import STALE_SECONDS, Attempt, Lease
 
@@ -191,7 +191,7 @@ def _works_itself() -> bool:
 def _ask(*words: str) -> str | None:
     """What a command of Slurm's prints; None where it fails or does not answer."""
     try:
-        return Cluster().ask(words, patient=False)
+        return SlurmCluster().ask(words, patient=False)
     except SlurmRefused as refusal:
         log.warning("%s: %s", words[0], refusal)
         return None

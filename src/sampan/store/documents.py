@@ -236,7 +236,7 @@ class RowCount(TypedDict):
     rows: int
 
 
-class Counts(TypedDict):
+class ReceiptCounts(TypedDict):
     """What `sampan status` reads of a receipt, of the index or of a stage."""
 
     rows: int
@@ -247,7 +247,7 @@ class Counts(TypedDict):
     columns: NotRequired[dict[str, str]]
 
 
-class CountsOfPart(Counts):
+class CountsOfPart(ReceiptCounts):
     part: int
 
 

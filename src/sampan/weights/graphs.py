@@ -19,14 +19,14 @@ DEEPEST = 32
 """Graphs within graphs at most."""
 
 
-class Value(NamedTuple):
+class GraphValue(NamedTuple):
     dtype: str
     shape: tuple[int | None, ...]
     """None for a dimension that is free."""
 
 
 class Graph(NamedTuple):
-    inputs: dict[str, Value]
+    inputs: dict[str, GraphValue]
     """What has to be fed: parameters that older files list as inputs are left out."""
     outputs: tuple[str, ...]
     external: frozenset[str]
@@ -54,7 +54,7 @@ def _model(data: memoryview) -> Graph:
             external.update(_external_in_nodes(field, 7, 0))
     if graph is None:
         raise ValueError("it has no graph")
-    inputs: dict[str, Value] = {}
+    inputs: dict[str, GraphValue] = {}
     outputs: list[str] = []
     parameters: set[str] = set()
     for number, field in _parts(graph):
@@ -111,7 +111,7 @@ def _external_of(tensor: memoryview) -> Iterator[str]:
             yield _text(entry, 2)
 
 
-def _value(data: memoryview) -> tuple[str, Value]:
+def _value(data: memoryview) -> tuple[str, GraphValue]:
     """A `ValueInfoProto` of a tensor: its name, element type and dimensions."""
     dtype = "no tensor"
     shape: tuple[int | None, ...] = ()
@@ -129,7 +129,7 @@ def _value(data: memoryview) -> tuple[str, Value]:
                     for m, dim in _parts(dims)
                     if m == 1
                 )
-    return _text(data, 1), Value(dtype, shape)
+    return _text(data, 1), GraphValue(dtype, shape)
 
 
 def _text(data: memoryview, wanted: int) -> str:

@@ -57,7 +57,7 @@ Tensors = Mapping[str, "torch.Tensor"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ClipSettings:
     """What the tensors of a checkpoint do not tell."""
 
     activation: str
@@ -67,7 +67,7 @@ class Settings:
     deviation: tuple[float, ...] = DEVIATION
 
 
-def settings_of(file: Path, activation: str | None) -> Settings:
+def settings_of(file: Path, activation: str | None) -> ClipSettings:
     """
     From `open_clip_config.json` beside the checkpoint where there is one, else the common values.
 
@@ -85,7 +85,7 @@ def settings_of(file: Path, activation: str | None) -> Settings:
             "weights of OpenAI and models whose name ends in -quickgelu, else gelu"
         )
     width = vision.get("width")
-    return Settings(
+    return ClipSettings(
         activation=activation,
         vision_heads=width // vision.get("head_width", 64) if width else None,
         text_heads=text.get("heads"),
@@ -135,7 +135,7 @@ def _unreadable(file: Path, fault: Exception) -> ConfigError:
     )
 
 
-def config_of(tensors: Tensors, settings: Settings, file: Path) -> dict[str, Any]:
+def config_of(tensors: Tensors, settings: ClipSettings, file: Path) -> dict[str, Any]:
     """transformers' config.json, from the tensors' shapes; `ConfigError` for another model."""
     needed = ("visual.conv1.weight", "visual.proj", "token_embedding.weight", "text_projection")
     missing = [name for name in needed if name not in tensors]
@@ -204,7 +204,7 @@ def _layers(tensors: Tensors, tower: str) -> int:
     )
 
 
-def processor_of(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def processor_of(config: dict[str, Any], settings: ClipSettings) -> dict[str, Any]:
     """transformers' preprocessor_config.json: open_clip resizes bicubically and crops."""
     edge = config["vision_config"]["image_size"]
     return {

@@ -17,7 +17,7 @@ from told import STARTED, progressed, write_events
 from sampan.cli import main
 from sampan.operations import status
 from sampan.plan import Plan
-from sampan.runs.stages import Rate, Watch
+from sampan.runs.stages import ObservedRate, Watch
 from sampan.storage.durable import write_json
 
 HOLD = (
@@ -435,7 +435,7 @@ def test_on_a_terminal_watch_redraws_in_place(tmp_path):
 
 
 def test_a_rate_is_seen_over_two_minutes():
-    rate = Rate()
+    rate = ObservedRate()
 
     seen = [rate.look(now, samples) for now, samples in ((0, 100), (60, 100), (120, 220))]
     later = [rate.look(now, samples) for now, samples in ((180, 1000), (400, 1000))]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sampan.operations.status.table import Screen, as_json, share, text
-from sampan.runs.jobs import Job, Moment
+from sampan.runs.jobs import Moment, OpenJob
 from sampan.runs.stages import StageStatus, Status
 from sampan.storage.lease import Attempt
 
@@ -14,7 +14,7 @@ INDEX = StageStatus(dataset="d", kind="index", name="", jobs=4, open=(), rows=15
 
 def job(state, number=0, **more):
     name = f"part-{number:05d}"
-    return Job(name=name, state=state, log=Path(f"results/logs/{name}.log"), **more)
+    return OpenJob(name=name, state=state, log=Path(f"results/logs/{name}.log"), **more)
 
 
 def stage(*jobs, **more):

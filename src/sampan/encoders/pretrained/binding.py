@@ -19,7 +19,7 @@ from sampan.encoders.pretrained.transfer import HostTransfer
 from sampan.errors import ConfigError
 from sampan.plugins import Modality, kind_of
 from sampan.weights.folder import GRAPHS
-from sampan.weights.graphs import DTYPES, Graph, Value, read_graph
+from sampan.weights.graphs import DTYPES, Graph, GraphValue, read_graph
 
 HIDDEN = ("last_hidden_state", "token_embeddings")
 """Names of the last layer: transformers' and sentence-transformers'."""
@@ -30,7 +30,7 @@ class GraphBinding:
     """What a graph is fed with, and what is taken from it."""
 
     file: Path
-    wanted: dict[str, Value]
+    wanted: dict[str, GraphValue]
     inputs: Inputs
     name: str
     """Of the graph's output that is asked for."""
@@ -73,7 +73,7 @@ def bind_graph(path: Path, modality: Modality, output: str) -> GraphBinding:
     )
 
 
-def _fixed(value: Value | None, dimension: int) -> int | None:
+def _fixed(value: GraphValue | None, dimension: int) -> int | None:
     """The size of a dimension; None where it is free, or the graph says nothing of it."""
     return value.shape[dimension] if value and len(value.shape) > dimension else None
 

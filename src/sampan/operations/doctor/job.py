@@ -26,7 +26,7 @@ from sampan.compute import Grant
 from sampan.errors import ConfigError
 from sampan.operations.doctor.storage import file_system, try_storage
 from sampan.plan.jobs import DoctorJob, EncoderSettings
-from sampan.slurm.cluster import Cluster, SlurmRefused
+from sampan.slurm.cluster import SlurmCluster, SlurmRefused
 from sampan.weights.digests import weights_digest
 
 PACKAGES = ("sampan", "torch", "zarr", "numpy", "pyarrow", "dask", "distributed", "snakemake")
@@ -101,7 +101,7 @@ def slurm_mb(number: str) -> int | None:
     if not number:
         return None
     with contextlib.suppress(SlurmRefused):
-        said = Cluster(patience_seconds=10.0).ask(["scontrol", "show", "job", "-o", number])
+        said = SlurmCluster(patience_seconds=10.0).ask(["scontrol", "show", "job", "-o", number])
         granted = re.search(r"\bTRES=\S*\bmem=([\d.]+)([KMGT]?)", said)
         nodes = re.search(r"\bNumNodes=(\d+)", said)
         if granted and nodes:

@@ -35,7 +35,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class StepWork:
     """
     All jobs of one step over one dataset, variant or model.
 
@@ -91,19 +91,19 @@ def _rows(
     return settings.capacity, "its capacity; not scanned yet"
 
 
-def jobs_of(plan: Plan, rows: Mapping[str, Rows]) -> list[Work]:
+def jobs_of(plan: Plan, rows: Mapping[str, Rows]) -> list[StepWork]:
     """In the order of the data; rules of a workflow's own, which make raw files, are not known."""
-    found: list[Work] = []
+    found: list[StepWork] = []
     for name in plan.config.datasets:
         found += _of_dataset(plan, name, rows[name])
     for stage in plan.models.values():
         found += _of_model(stage, rows[stage.dataset].rows)
-    return [*found, Work(step="report", dataset="", name="", rules={"report": 1}, outputs=1)]
+    return [*found, StepWork(step="report", dataset="", name="", rules={"report": 1}, outputs=1)]
 
 
-def _of_dataset(plan: Plan, name: str, rows: Rows) -> Iterator[Work]:
+def _of_dataset(plan: Plan, name: str, rows: Rows) -> Iterator[StepWork]:
     parts, settings = rows.partitions, plan.config.datasets[name]
-    yield Work(
+    yield StepWork(
         step="scan",
         dataset=name,
         name=name,
@@ -112,7 +112,7 @@ def _of_dataset(plan: Plan, name: str, rows: Rows) -> Iterator[Work]:
         largest=rows.rows,
         outputs=parts + 1,
     )
-    yield Work(
+    yield StepWork(
         step="index",
         dataset=name,
         name=name,
@@ -127,7 +127,7 @@ def _of_dataset(plan: Plan, name: str, rows: Rows) -> Iterator[Work]:
     ):
         for (dataset, _), stage in stages.items():
             if dataset == name:
-                yield Work(
+                yield StepWork(
                     step=step,
                     dataset=name,
                     name=stage.variant,
@@ -139,9 +139,9 @@ def _of_dataset(plan: Plan, name: str, rows: Rows) -> Iterator[Work]:
                 )
 
 
-def _of_model(stage: Stage, rows: int) -> Iterator[Work]:
+def _of_model(stage: Stage, rows: int) -> Iterator[StepWork]:
     for step in ("train", "evaluate"):
-        yield Work(
+        yield StepWork(
             step=step,
             dataset=stage.dataset,
             name=stage.variant,

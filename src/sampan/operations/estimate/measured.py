@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.errors import StorageError
-from sampan.operations.estimate.rates import Job, Rate, rate_of
+from sampan.operations.estimate.rates import MeasuredJob, Rate, rate_of
 from sampan.plan import Stage
 from sampan.runs.events import events_of, read_events
 from sampan.storage.durable import read_json
@@ -40,7 +40,7 @@ class Measured:
             rows = _rows_in(self.folder / owner / "index" / "scan.json")
             if (seconds := _seconds(path)) is not None and rows:
                 startup = self._shortest(owner)
-                return rate_of([Job(seconds, rows)], startup, self._source(path, 1), remark)
+                return rate_of([MeasuredJob(seconds, rows)], startup, self._source(path, 1), remark)
         return None
 
     def index(self, dataset: str) -> Rate | None:
@@ -82,7 +82,7 @@ class Measured:
             work = _work(self.folder / "logs" / "models" / step / f"{path.stem}.log")
             startup = max(0.0, seconds - work[1]) if work else 0.0
             remark = "" if same else "another variant"
-            return rate_of([Job(seconds, rows)], startup, self._source(path, 1), remark)
+            return rate_of([MeasuredJob(seconds, rows)], startup, self._source(path, 1), remark)
         return None
 
     def index_row_bytes(self, dataset: str) -> tuple[float, str] | None:
@@ -109,7 +109,9 @@ class Measured:
         found = map(_seconds, (self.benchmarks / owner).rglob("commit.tsv"))
         return min((seconds for seconds in found if seconds is not None), default=0.0)
 
-    def _jobs(self, folder: Path, receipts: Path, logs: Path | None = None) -> Iterator[Job]:
+    def _jobs(
+        self, folder: Path, receipts: Path, logs: Path | None = None
+    ) -> Iterator[MeasuredJob]:
         for path in _some(sorted(folder.glob("part-*.tsv"))):
             seconds = _seconds(path)
             rows = _rows_in(receipts / f"{path.stem}.json")
@@ -117,11 +119,11 @@ class Measured:
                 continue
             log = logs / f"{path.stem}.log" if logs is not None else None
             if log is None:
-                yield Job(seconds, rows)
+                yield MeasuredJob(seconds, rows)
             elif (work := _work(log)) is not None:
-                yield Job(seconds, *work)
+                yield MeasuredJob(seconds, *work)
             elif rows == 0:
-                yield Job(seconds, 0)
+                yield MeasuredJob(seconds, 0)
 
     def _rows_of_model(self, variant: str) -> int:
         with suppress(StorageError):

@@ -39,7 +39,7 @@ class Rate:
         return self.startup_seconds + self.seconds_per_sample * samples
 
 
-class Job(NamedTuple):
+class MeasuredJob(NamedTuple):
     """One job that was: its time as a whole, its samples, and the seconds of its work."""
 
     seconds: float
@@ -47,7 +47,9 @@ class Job(NamedTuple):
     work_seconds: float | None = None
 
 
-def rate_of(jobs: Sequence[Job], startup: float | None, source: str, remark: str = "") -> Rate:
+def rate_of(
+    jobs: Sequence[MeasuredJob], startup: float | None, source: str, remark: str = ""
+) -> Rate:
     """
     The rate of one job or more; `startup` is None where only the logs know it.
 
@@ -76,7 +78,7 @@ def rate_of(jobs: Sequence[Job], startup: float | None, source: str, remark: str
     )
 
 
-def _line(jobs: Sequence[Job]) -> tuple[float, float] | None:
+def _line(jobs: Sequence[MeasuredJob]) -> tuple[float, float] | None:
     """
     (start-up, seconds of a sample) through the means of large and of small jobs.
 

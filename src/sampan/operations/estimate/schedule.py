@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sampan.config.names import FeatureName
-from sampan.operations.estimate.jobs import Work
+from sampan.operations.estimate.jobs import StepWork
 from sampan.operations.estimate.rates import Rate
 from sampan.plan import Plan
 
@@ -34,7 +34,7 @@ class Machines:
 class Timed:
     """A step's jobs with what they take; `rate` is None where that was not measured."""
 
-    work: Work
+    work: StepWork
     rate: Rate | None
     machines: Machines
 

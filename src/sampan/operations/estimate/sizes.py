@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sampan import plugins
 from sampan.config.dataset import DatasetSettings
 from sampan.operations.estimate.dimensions import Dimensions
-from sampan.operations.estimate.jobs import Rows, Work
+from sampan.operations.estimate.jobs import Rows, StepWork
 from sampan.plan import Jobs, Plan
 from sampan.steps.extract import choose_layout as features_layout
 from sampan.steps.preprocess import choose_layout as modality_layout
@@ -118,7 +118,7 @@ class Sizes:
     dimensions: Dimensions
     index_row_bytes: Mapping[str, tuple[float, str]]
 
-    def of(self, work: Work) -> Size:
+    def of(self, work: StepWork) -> Size:
         """A step's results, and the logs and benchmarks of its jobs."""
         if work.step in ("preprocess", "extract"):
             found = self._stage(work)
@@ -138,7 +138,7 @@ class Sizes:
         )
         return Size(parts=(*found.parts, *beside), source=found.source)
 
-    def snakemake(self, work: list[Work]) -> Size:
+    def snakemake(self, work: list[StepWork]) -> Size:
         """`.snakemake/metadata` in the working folder: a file for each output."""
         outputs = sum(item.outputs for item in work)
         return Size(
@@ -146,7 +146,7 @@ class Sizes:
             source=f"a record of {METADATA_BYTES:,} B (assumed) for each output",
         )
 
-    def layout(self, work: Work) -> tuple[Layout | None, str]:
+    def layout(self, work: StepWork) -> tuple[Layout | None, str]:
         """A stage's layout: the one that its folder is bound to, or the one it would choose."""
         stage = work.stage
         assert stage is not None
@@ -166,7 +166,7 @@ class Sizes:
             features, dimensions
         ), f"its layout; {dimensions:,} dimensions: {source}"
 
-    def _stage(self, work: Work) -> Size:
+    def _stage(self, work: StepWork) -> Size:
         layout, source = self.layout(work)
         if layout is None:
             return Size(parts=None, source=source)
@@ -174,7 +174,7 @@ class Sizes:
         files = tuple(stage_files(layout, self.rows[work.dataset], reads_source=reads))
         return Size(parts=files, source=source)
 
-    def _index(self, work: Work, settings: DatasetSettings) -> Size:
+    def _index(self, work: StepWork, settings: DatasetSettings) -> Size:
         rows = self.rows[work.dataset]
         parts, names = rows.partitions, [*settings.columns, *settings.modalities]
         if work.step == "scan":
@@ -194,7 +194,7 @@ class Sizes:
         )
         return Size(parts=listed, source=source)
 
-    def _model(self, work: Work) -> Size:
+    def _model(self, work: StepWork) -> Size:
         """
         Weights from the inputs' dimensions; two checkpoints of four times the weights; every row in
         `samples.parquet`.

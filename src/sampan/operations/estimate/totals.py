@@ -9,7 +9,7 @@ from sampan.errors import ConfigError
 from sampan.operations.estimate import quota as quota
 from sampan.operations.estimate.dimensions import Dimensions
 from sampan.operations.estimate.input import Input, inputs_of
-from sampan.operations.estimate.jobs import Rows, Work, jobs_of, rows_of
+from sampan.operations.estimate.jobs import Rows, StepWork, jobs_of, rows_of
 from sampan.operations.estimate.measured import Measured
 from sampan.operations.estimate.quota import Checked, Need
 from sampan.operations.estimate.rates import Rate
@@ -65,7 +65,7 @@ class Line:
     size: Size
 
     @property
-    def work(self) -> Work:
+    def work(self) -> StepWork:
         return self.timed.work
 
 
@@ -205,11 +205,11 @@ def estimate(
     )
 
 
-def _rate(work: Work, measured: Sequence[Measured]) -> Rate | None:
+def _rate(work: StepWork, measured: Sequence[Measured]) -> Rate | None:
     return _first(_rate_in(work, run) for run in measured)
 
 
-def _rate_in(work: Work, run: Measured) -> Rate | None:
+def _rate_in(work: StepWork, run: Measured) -> Rate | None:
     if work.step == "scan":
         return run.scan(work.dataset)
     if work.step == "index":

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TextIO
 
 from sampan.reporting.wording import visible
-from sampan.runs.jobs import Job, span
+from sampan.runs.jobs import OpenJob, span
 from sampan.runs.stages import StageStatus, Status
 
 HEADER = (
@@ -172,7 +172,7 @@ def _stage_json(stage: StageStatus) -> dict[str, Any]:
     }
 
 
-def _job_json(job: Job) -> dict[str, Any]:
+def _job_json(job: OpenJob) -> dict[str, Any]:
     return {"job": job.name, "log": str(job.log), "why": job.why, "lines": list(job.lines)}
 
 
