@@ -2,6 +2,8 @@
 # make test     from nothing to a finished test suite; on a Slurm of its own, where one can be started
 # make update   look for new rows and changed labels in the sources, then do what they need
 # make check    what CI checks before the tests: lint, types, layers, schema
+# make plans    a dry-run of every workflow's DAG, without data; CONFIGS=… for others
+# make minimum  the default run with the oldest versions that pyproject.toml allows
 # make bench    every goal of speed and memory beside its peers; half an hour on two cores
 # make pins     the hashes of what constraints.txt names, once more
 # make clean    remove the environment; results are kept
@@ -17,7 +19,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 OPTIONS := --profile profiles/local --cores $(CORES) \
 	$(if $(filter-out config.yaml,$(CONFIG)),--configfile $(CONFIG))
 
-.PHONY: run test test-slurm test-rest update check bench format pins clean
+.PHONY: run test test-slurm test-rest update check plans minimum bench format pins clean
 
 run: .venv/installed
 	$(SNAKEMAKE) $(OPTIONS)
@@ -43,10 +45,25 @@ test-rest: .venv/installed-test
 check: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakefmt --check Snakefile rules
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakefmt --check Snakefile rules workflows/digits/digits.smk
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+
+CONFIGS ?= $(wildcard workflows/*/config.yaml)
+
+plans: .venv/installed
+	@for config in $(CONFIGS); do \
+		echo "$$config"; \
+		$(SNAKEMAKE) -n --quiet all --profile profiles/local --configfile $$config || exit 1; \
+	done
+
+minimum: .venv/python
+	$(PYTHON) -m venv .venv/minimum
+	.venv/minimum/bin/python -m pip --disable-pip-version-check -q install -c envs/minimum.txt -e .
+	PATH="$(CURDIR)/.venv/minimum/bin:$$PATH" snakemake --profile profiles/local --cores $(CORES) \
+		--config results=.venv/minimum/results
 
 bench: .venv/installed-bench
 	PATH="$(CURDIR)/$(BIN):$$PATH" python benchmarks/bench.py $(if $(wildcard $(IMG2DATASET)),--img2dataset $(IMG2DATASET))
@@ -54,7 +71,7 @@ bench: .venv/installed-bench
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakefmt Snakefile rules
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakefmt Snakefile rules workflows/digits/digits.smk
 	$(BIN)/sampan schema --out config.schema.json
 
 .venv/python:

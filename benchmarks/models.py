@@ -36,7 +36,7 @@ def vision_transformer(folder: Path, shape: str, batch: int) -> dict[str, Any]:
 
 def minilm(folder: Path, batch: int) -> dict[str, Any]:
     """all-MiniLM-L6: 6 layers, 384 wide; a WordPiece vocabulary of the captions' words."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizerFast  # type: ignore[attr-defined]
 
     folder.mkdir(parents=True, exist_ok=True)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -1,6 +1,7 @@
 """The hashed pins say the same as `constraints.txt`."""
 
 import re
+import tomllib
 
 import pytest
 from workflows.clone import ROOT
@@ -38,3 +39,13 @@ def test_everything_but_torch_has_a_hash():
 def test_each_pin_has_hashes(path):
     for pin in re.split(r"^(?=\w)", (ROOT / path).read_text(), flags=re.MULTILINE)[1:]:
         assert "--hash=sha256:" in pin, pin
+
+
+def test_the_minimum_versions_are_the_lower_bounds():
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    bounds = [
+        re.match(r"([\w.-]+).*?>=([\d.]+)", line) for line in about["project"]["dependencies"]
+    ]
+
+    assert all(bounds)
+    assert pins("envs/minimum.txt") == {normalised(m[1]): m[2] for m in bounds if m}

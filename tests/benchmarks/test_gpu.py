@@ -30,7 +30,7 @@ def test_operations_are_those_that_torch_counts(gpu, tmp_path):
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     shape = gpu.Shape(width=64, layers=3, heads=2, patch=32, projection=16)
-    config = CLIPVisionConfig(
+    config = CLIPVisionConfig(  # type: ignore[call-arg]
         hidden_size=64,
         intermediate_size=256,
         num_hidden_layers=3,

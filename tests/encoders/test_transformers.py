@@ -232,7 +232,7 @@ def test_batches_that_overlap_on_a_gpu_give_the_embeddings_of_the_cpu(
     monkeypatch.setattr("sampan.encoders.transformers.transfer_to", lambda _: StreamTransfer("cpu"))
     encode = made.load(modality, "cpu")
 
-    begun = [encode.begin(*batch) for batch in batches]
+    begun = [encode.begin(*batch) for batch in batches]  # type: ignore[attr-defined]
 
     for coming, own in zip(begun, expected, strict=True):
         np.testing.assert_allclose(coming(), own, atol=1e-5)

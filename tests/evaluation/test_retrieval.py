@@ -60,11 +60,11 @@ def test_a_model_that_embeds_everything_alike_comes_last():
 
 def test_ranks_do_not_depend_on_how_the_scores_are_cut(pairs, monkeypatch):
     contents = np.arange(60) // 2
-    whole = ranks(*pairs, contents)
+    whole = ranks(pairs[0], pairs[1], contents)
     monkeypatch.setattr(retrieval, "SCORES_AT_ONCE", 64)
     monkeypatch.setattr(retrieval, "ITEMS_AT_ONCE", 7)
 
-    cut = ranks(*pairs, contents)
+    cut = ranks(pairs[0], pairs[1], contents)
 
     assert cut.tolist() == whole.tolist()
 

@@ -24,6 +24,7 @@ def fused() -> Plan:
 class _Encoder:
     workers = "processes"
     devices = ("cpu",)
+    batch = 1
 
     def memory_bytes(self) -> int:
         return 100 * 2**20

@@ -47,7 +47,7 @@ def site(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="session")
 def outcomes(site: Site, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Outcome]]]:
     """The scenarios that the chosen tests ask for, several at once, under way."""
-    wanted = {name for item in request.session.items for name in item.fixturenames}
+    wanted = {name for item in request.session.items for name in item.fixturenames}  # type: ignore[attr-defined]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = {
             scenario.__name__: pool.submit(scenario, site)

@@ -20,6 +20,9 @@ PROFILE = ("--profile", "profiles/local", "--cores", "2")
 class Clone:
     """What a user has after `git clone`; sampan itself is the one that is tested."""
 
+    ran: "Ran"
+    """How the run ended that a fixture made of it."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)

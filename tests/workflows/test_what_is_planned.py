@@ -67,9 +67,9 @@ class Shared:
             for name in names:
                 section = section[int(name)] if isinstance(section, list) else section[name]
             section[last] = value
-        path = self.folder / f"{len(list(self.folder.glob('*.json')))}.json"
-        path.write_text(json.dumps(config))
-        return path
+        written = self.folder / f"{len(list(self.folder.glob('*.json')))}.json"
+        written.write_text(json.dumps(config))
+        return written
 
     def run(self, clone: Path, config: Path) -> None:
         ran = self.ran(clone, config)
