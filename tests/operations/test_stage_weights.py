@@ -21,6 +21,8 @@ from sampan.weights.digests import weights_digest
 
 
 class Texts:
+    kind = "text"
+
     def array(self):
         return ArraySpec(("byte",), (64,), "uint8")
 
