@@ -1,10 +1,8 @@
 import json
 
 import pipeline
-import pytest
 
 from sampan.cli import main
-from sampan.operations.ls import megabytes
 
 
 def listed(results, capsys):
@@ -45,18 +43,3 @@ def test_models_are_listed_trained_or_not(tmp_path, capsys):
 
 def test_an_empty_folder_says_how_to_begin(tmp_path, capsys):
     assert listed(tmp_path, capsys)[-1].endswith("nothing yet; run: make run")
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (123_456_789, "123.5 MB"),
-        (5 * 10**9, "5.0 GB"),
-        (1.5e15, "1,500.0 TB"),
-    ],
-)
-def test_sizes_are_decimal(size, shown):
-    assert megabytes(size) == shown

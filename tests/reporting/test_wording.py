@@ -8,7 +8,6 @@ from sampan.reporting.data import ShownMetric
 from sampan.reporting.wording import (
     count,
     direction_of,
-    duration,
     headline,
     in_order,
     interval,
@@ -19,7 +18,6 @@ from sampan.reporting.wording import (
     percent,
     shorten,
     significant,
-    size,
     times_chance,
     visible,
 )
@@ -38,35 +36,6 @@ from sampan.reporting.wording import (
 )
 def test_a_share_is_only_all_or_nothing_when_it_is(share: float, shown: str) -> None:
     assert percent(share) == shown
-
-
-@pytest.mark.parametrize(
-    ("num_bytes", "shown"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.00 kB"),
-        (1_840_128, "1.84 MB"),
-        (999_999, "1.00 MB"),
-        (3.2e15, "3.20 PB"),
-    ],
-)
-def test_sizes_have_three_digits_and_a_unit(num_bytes: float, shown: str) -> None:
-    assert size(num_bytes) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "0.0 s"),
-        (4.25, "4.2 s"),
-        (59.96, "1 min 0 s"),
-        (200, "3 min 20 s"),
-        (18_420, "5 h 7 min"),
-    ],
-)
-def test_times_have_the_units_people_use(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
 
 
 @pytest.mark.parametrize(

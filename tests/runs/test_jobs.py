@@ -4,7 +4,7 @@ import pytest
 from told import FAILED, STARTED, STOPPED, progressed
 
 from sampan.runs.events import Events, Said
-from sampan.runs.jobs import Moment, judge, judge_all, span
+from sampan.runs.jobs import Moment, judge, judge_all
 from sampan.runs.log import Log
 from sampan.storage.lease import Attempt
 
@@ -126,19 +126,3 @@ def test_all_jobs_of_a_stage_are_judged_by_their_own_logs_and_leases(tmp_path):
 
     assert [job.name for job in jobs] == list(logs)
     assert [job.state for job in jobs] == ["waiting", "failed", "running", "waiting"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0.2, "0 s"),
-        (39, "39 s"),
-        (99.6, "2 min"),
-        (12 * 60 + 5, "12 min"),
-        (59.7 * 60, "1 h 0 min"),
-        (3.5 * 3600, "3 h 30 min"),
-        (52 * 3600, "2 d 4 h"),
-    ],
-)
-def test_times_are_for_people(seconds, shown):
-    assert span(seconds) == shown

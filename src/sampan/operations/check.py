@@ -20,12 +20,12 @@ from sampan.index.cells import CellReader
 from sampan.index.file_scan import why_empty
 from sampan.index.sample_files import SampleFiles
 from sampan.operations.comparison import comparison_faults
-from sampan.operations.ls import megabytes
 from sampan.operations.survey import Chosen, Division, Survey
 from sampan.operations.trial import Tried, try_decoding, try_files
 from sampan.plan import Jobs, Plan
 from sampan.plugins import Cells, Encoder, Modality, Source, TypedSource
 from sampan.progress import show_progress
+from sampan.quantities import size as in_bytes
 from sampan.reporting.wording import count, percent
 from sampan.sources.values import cell_of, label_of
 from sampan.steps.index import converted
@@ -132,7 +132,7 @@ class DatasetCheck:
                 continue
             spec = plugin.array()
             row = int(np.dtype(spec.dtype).itemsize * np.prod(spec.shape, dtype=np.int64))
-            size = "" if self.rows is None else f", {megabytes(row * self.rows)}"
+            size = "" if self.rows is None else f", {in_bytes(row * self.rows)}"
             shape = " × ".join(map(str, spec.shape))
             stage = self.plan.preprocessed[self.name, modality]
             yield f"  {stage.folder}: {shape} {spec.dtype}{size}"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sampan.config.load import load
 from sampan.errors import ConfigError
-from sampan.operations.ls import megabytes
 from sampan.plan import Plan
+from sampan.quantities import size as in_bytes
 from sampan.store.catalogue import Entry, datasets, entries, models, remove, size_of
 
 
@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> None:
         print("nothing to remove: every variant and page is reached by a config")
         return
     for path, size in (*((entry.variant.path, size) for entry, size in found), *pages):
-        print(f"{megabytes(size):>10}  {path}")
-    total = megabytes(sum(size for _, size in (*found, *pages)))
+        print(f"{in_bytes(size):>10}  {path}")
+    total = in_bytes(sum(size for _, size in (*found, *pages)))
     what = f"{len(found)} variants" + (f" and {len(pages)} pages" if pages else "")
     if not args.yes and not _agreed(f"Remove these {what}, {total}? [y/N] "):
         print("nothing was removed")

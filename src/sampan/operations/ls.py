@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sampan.quantities import size as in_bytes
 from sampan.storage.durable import read_json
 from sampan.store.catalogue import Entry, datasets, entries, models, size_of
 from sampan.store.documents import Summary
@@ -46,7 +47,7 @@ def table(results: Path) -> Iterator[tuple[str, ...]]:
             entry.variant.path.name,
             f"{sum(counts.values()):,}" if about else "",
             "",
-            megabytes(size_of(entry.variant.path)),
+            in_bytes(size_of(entry.variant.path)),
             date_of(card) if about else "not trained",
             json.dumps(about["settings"], ensure_ascii=False) if about else "",
         )
@@ -55,7 +56,7 @@ def table(results: Path) -> Iterator[tuple[str, ...]]:
 def _stage_row(entry: Entry) -> tuple[str, ...]:
     name = f"{entry.stage}/{entry.variant.path.name}"
     if not entry.is_committed:
-        size = megabytes(size_of(entry.variant.path))
+        size = in_bytes(size_of(entry.variant.path))
         return (entry.dataset, name, "", "", size, "not committed", "")
     about = entry.committed.about
     return (
@@ -63,20 +64,10 @@ def _stage_row(entry: Entry) -> tuple[str, ...]:
         name,
         f"{about['rows']:,}",
         f"{about['valid']:,}",
-        megabytes(about["bytes"]),
+        in_bytes(about["bytes"]),
         date_of(entry.variant.dataset),
         json.dumps(about["made_with"], ensure_ascii=False),
     )
-
-
-def megabytes(size: int) -> str:
-    """A size for people, in decimal units."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:,.1f} TB"
 
 
 def date_of(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sampan import quantities
 from sampan.reporting import wording
 from sampan.reporting.confusion import confused_pairs, confusion_matrix
 from sampan.reporting.curves import loss_curves, metric_curve
@@ -72,8 +73,8 @@ def _environment() -> Environment:
     environment.filters.update(
         count=wording.count,
         percent=wording.percent,
-        size=wording.size,
-        duration=wording.duration,
+        size=quantities.size,
+        duration=quantities.duration,
         significant=wording.significant,
         listed=wording.listed,
         shorten=wording.shorten,

@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from sampan.quantities import DASH
 from sampan.reporting.data import ShownMetric
 from sampan.terminal import UNSAFE
-
-DASH = "–"
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -59,27 +58,6 @@ def percent(share: float) -> str:
     if shown == 0 and share > 0:
         return "< 0.1 %"
     return f"{shown:.0f} %" if shown in (0, 100) else f"{shown:.1f} %"
-
-
-def size(num_bytes: float) -> str:
-    """Bytes in powers of 1,000: `1.8 MB`."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if num_bytes < 999.5:
-            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{significant(num_bytes)} {unit}"
-        num_bytes /= 1000
-    return f"{significant(num_bytes)} PB"
-
-
-def duration(seconds: float) -> str:
-    """`4.2 s`, `3 min 20 s`, `5 h 7 min`."""
-    if not math.isfinite(seconds):
-        return DASH
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def significant(number: float) -> str:

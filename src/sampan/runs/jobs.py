@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sampan.quantities import duration
 from sampan.runs.log import Log, read_logs
 from sampan.storage.lease import Attempt
 
@@ -85,18 +86,6 @@ def judge(
     return OpenJob(name=name, state="running" if at_work else "waiting", log=path)
 
 
-def span(seconds: float) -> str:
-    """A time for people: `39 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
-    minutes, hours = round(seconds / 60), round(seconds / 3600)
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if hours < 48:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{hours // 24:,} d {hours % 24} h"
-
-
 def _killed(attempt: Attempt, moment: Moment) -> str:
     then = (
         "runs again by itself if Snakemake has retries left, else run the same command again"
@@ -105,7 +94,7 @@ def _killed(attempt: Attempt, moment: Moment) -> str:
     )
     job = f" (Slurm job {attempt.job})" if attempt.job else ""
     host = attempt.host or "an unknown host"
-    return f"was killed on {host}{job} {span(attempt.age_seconds)} ago; {then}"
+    return f"was killed on {host}{job} {duration(attempt.age_seconds)} ago; {then}"
 
 
 def judge_all(

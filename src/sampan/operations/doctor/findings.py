@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sampan.operations.ls import megabytes
+from sampan.quantities import size as in_bytes
 
 HEADER = (
     *("rule", "partition", "node", "CPUs (asked)", "MB (asked)", "GPUs (asked)", "torch"),
@@ -123,8 +123,8 @@ def _grant_faults(job: Found) -> Iterator[str]:
         )
     elif temporary["free_bytes"] < LEAST_TEMPORARY_BYTES:
         yield (
-            f"{megabytes(temporary['free_bytes'])} free in {temporary['path']} on {job['node']}; "
-            f"jobs need {megabytes(LEAST_TEMPORARY_BYTES)}; set TMPDIR to a folder with space"
+            f"{in_bytes(temporary['free_bytes'])} free in {temporary['path']} on {job['node']}; "
+            f"jobs need {in_bytes(LEAST_TEMPORARY_BYTES)}; set TMPDIR to a folder with space"
         )
 
 
@@ -188,7 +188,7 @@ def _storage_faults(job: Found) -> Iterator[str]:
     if "free_bytes" not in storage:
         return
     if (free := storage["free_bytes"]) < LEAST_FREE_BYTES:
-        yield f"{where}: {megabytes(free)} free; make room, or set results to another folder"
+        yield f"{where}: {in_bytes(free)} free; make room, or set results to another folder"
     inodes = storage["free_inodes"]
     if inodes is not None and inodes < LEAST_FREE_INODES:
         yield f"{where}: {inodes:,} files more at most; make room, or set results to another folder"
@@ -265,4 +265,4 @@ def _storage_cell(storage: Mapping[str, Any]) -> str:
     inodes = storage["free_inodes"]
     files = "" if inodes is None else f", {inodes / 1e6:.1f} M files"
     works = "fails, " if storage["faults"] else ""
-    return f"{works}{storage['type']}, {megabytes(storage['free_bytes'])}{files} free"
+    return f"{works}{storage['type']}, {in_bytes(storage['free_bytes'])}{files} free"

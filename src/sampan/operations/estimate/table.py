@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from sampan.operations.estimate.quota import shown
 from sampan.operations.estimate.totals import Estimate, Line
-from sampan.operations.ls import megabytes
+from sampan.quantities import duration
+from sampan.quantities import size as in_bytes
 
 WIDTH = 100
 LABEL = 36
@@ -26,7 +27,7 @@ def text(found: Estimate, config: str) -> Iterator[str]:
     for line in found.lines:
         yield _row(line)
     small = found.snakemake
-    yield _cells(".snakemake", "", "", "", "", megabytes(small.bytes or 0), f"{small.files:,}")
+    yield _cells(".snakemake", "", "", "", "", in_bytes(small.bytes or 0), f"{small.files:,}")
     jobs = sum(line.work.submitted + line.work.local for line in found.lines)
     yield _cells(
         "total" if not found.bytes.unknown and not found.node_hours.unknown else "total, at least",
@@ -34,7 +35,7 @@ def text(found: Estimate, config: str) -> Iterator[str]:
         "",
         "",
         hours(found.node_hours.amount),
-        megabytes(round(found.bytes.amount)),
+        in_bytes(round(found.bytes.amount)),
         f"{found.files.amount:,.0f}",
     )
     yield ""
@@ -67,7 +68,7 @@ def _row(line: Line) -> str:
         f"{per_second:,.0f}" if per_second else "–" if rate or not timed else UNKNOWN,
         f"{rate.startup_seconds:.1f} s" if rate else "" if timed else "–",
         hours(line.timed.node_hours) if timed else "–",
-        UNKNOWN if size.bytes is None else megabytes(size.bytes),
+        UNKNOWN if size.bytes is None else in_bytes(size.bytes),
         UNKNOWN if size.files is None else f"{size.files:,}",
     )
 
@@ -119,13 +120,13 @@ def _input(found: Estimate) -> str:
         return UNKNOWN
     total = sum(item.bytes for item in known)
     least = "" if len(known) == len(found.inputs) else "at least "
-    said = f"{least}{megabytes(round(total))} to read from the sources"
+    said = f"{least}{in_bytes(round(total))} to read from the sources"
     peaks = [item.peak_bytes_per_second for item in known]
     mean = found.mean_bytes_per_second
     if mean is not None:
-        said += f": {megabytes(round(mean))}/s over the whole run"
+        said += f": {in_bytes(round(mean))}/s over the whole run"
     if top := max((peak for peak in peaks if peak), default=None):
-        said += f", {megabytes(round(top))}/s while all nodes decode"
+        said += f", {in_bytes(round(top))}/s while all nodes decode"
     return said
 
 
@@ -170,16 +171,3 @@ def hours(amount: float | None) -> str:
     return (
         f"{amount:,.0f}" if amount >= 100 else f"{amount:.2f}" if amount >= 1 else f"{amount:.4f}"
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: the two largest units."""
-    left = max(1, round(seconds)) if seconds else 0
-    days, left = divmod(left, 86_400)
-    whole, left = divmod(left, 3600)
-    minutes, left = divmod(left, 60)
-    if days:
-        return f"{days:,} d {whole} h"
-    if whole:
-        return f"{whole} h {minutes:02d} min"
-    return f"{minutes} min {left:02d} s" if minutes else f"{left} s"

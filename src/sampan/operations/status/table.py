@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TextIO
 
+from sampan.quantities import duration
 from sampan.reporting.wording import visible
-from sampan.runs.jobs import OpenJob, span
+from sampan.runs.jobs import OpenJob
 from sampan.runs.stages import StageStatus, Status
 
 HEADER = (
@@ -65,7 +66,7 @@ def headline(status: Status, config: str) -> str:
         job = f", Slurm job {run.job}," if run.job else ""
         return f"{where}Snakemake is at work on {run.host}{job} since {_date(run.since)}"
     if runs := status.moment.runs:
-        killed = f"Snakemake was killed on {runs[-1].host} {span(runs[-1].age_seconds)} ago"
+        killed = f"Snakemake was killed on {runs[-1].host} {duration(runs[-1].age_seconds)} ago"
         return f"{where}{killed}; run it again to go on"
     return f"{where}no Snakemake is at work; run it again to go on"
 
@@ -120,7 +121,7 @@ def _cells(stage: StageStatus, many: bool) -> tuple[str, ...]:
         "" if stage.quarantined is None else f"{stage.quarantined:,}",
         f"{stage.absent:,}" if stage.absent else "",
         f"{rate:,.0f}/s" if rate else "",
-        "" if left is None else ("at most " if stage.at_most else "") + span(left),
+        "" if left is None else ("at most " if stage.at_most else "") + duration(left),
     )
 
 
