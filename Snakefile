@@ -35,15 +35,7 @@ include: "rules/kinds.smk"
 include: "rules/doctor.smk"
 include: "rules/times.smk"
 include: "rules/watch.smk"
-
-
-localrules:
-    all,
-    scan,
-    index,
-    preprocess,
-    features,
-    models,
+include: "rules/targets.smk"
 
 
 rule all:
@@ -54,31 +46,3 @@ rule all:
         stage_files(PLAN.features.values()),
         model_files(*MODEL_FILES),
         REPORT,
-
-
-rule scan:
-    input:
-        index_plans(PLAN.config.datasets),
-        [f"{RESULTS}/{PLAN.columns_file(dataset)}" for dataset in PLAN.config.datasets],
-
-
-rule index:
-    input:
-        index_files(),
-
-
-rule preprocess:
-    input:
-        rules.index.input,
-        stage_files(PLAN.preprocessed.values()),
-
-
-rule features:
-    input:
-        rules.preprocess.input,
-        stage_files(PLAN.features.values()),
-
-
-rule models:
-    input:
-        model_files(*MODEL_FILES),

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from sampan.errors import DataError, StorageError
 from sampan.execution.turn import Turn, take_turn
+from sampan.flags import add_events, add_spec
 from sampan.index.parts import IndexFolder, IndexPart
 from sampan.plan.jobs import CommitIndexJob, CommitJob, changed_settings
-from sampan.steps.flags import add_events, add_spec
 from sampan.storage.durable import read_json, with_checksum, write_json
 from sampan.store.committed import commit
 from sampan.store.documents import ColumnsReceipt, Receipt

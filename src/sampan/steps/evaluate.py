@@ -25,8 +25,8 @@ from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
 from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
+from sampan.flags import add_flags, grant_of
 from sampan.plan.jobs import TrainJob, changed_settings
-from sampan.steps.flags import add_flags, grant_of
 from sampan.storage.durable import patiently, read_json, with_checksum, write_json
 from sampan.storage.parquet import read_table, write_table
 from sampan.store.documents import HistoryFile

@@ -26,10 +26,10 @@ from sampan.execution.shard_job import Block, ShardMaker, ShardRows, ShardTask, 
 from sampan.execution.timings import WAIT, Timings
 from sampan.execution.upstream import Sources, StageAbove
 from sampan.execution.write_behind import WriteBehind
+from sampan.flags import add_flags, grant_of
 from sampan.plan import memory
 from sampan.plan.jobs import ExtractJob, ModalitySettings
 from sampan.plugins import ArraySpec, Encoder
-from sampan.steps.flags import add_flags, grant_of
 from sampan.store import layout as layouts
 from sampan.store.layout import Layout
 

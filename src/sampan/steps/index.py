@@ -19,6 +19,7 @@ from typing import IO, Any, TypeVar
 from sampan import plugins
 from sampan.errors import DataError, InvalidSample
 from sampan.events import Worked, say
+from sampan.flags import add_flags
 from sampan.index.folded import Folded
 from sampan.index.parts import (
     BYTES_SUFFIX,
@@ -31,7 +32,6 @@ from sampan.index.parts import (
 from sampan.plan.jobs import IndexJob
 from sampan.plugins import Cells, Source
 from sampan.sources.values import cell_of, label_of
-from sampan.steps.flags import add_flags
 from sampan.storage.durable import PATIENCE_SECONDS, fsync_folder, patiently, storing, write_json
 from sampan.store.documents import PartPlan, PlanPiece
 from sampan.store.identity import digest_hashes, digest_lines, key_hash

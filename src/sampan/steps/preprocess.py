@@ -17,10 +17,10 @@ from sampan.execution.engine import make_partition_in_turn
 from sampan.execution.shard_job import Block, ShardMaker, ShardRows, ShardTask
 from sampan.execution.timings import WAIT, Timings
 from sampan.execution.upstream import Sources
+from sampan.flags import add_flags, grant_of
 from sampan.plan import memory
 from sampan.plan.jobs import PreprocessJob
 from sampan.plugins import ArraySpec, Modality, kind_of
-from sampan.steps.flags import add_flags, grant_of
 from sampan.store import layout as layouts
 from sampan.store.layout import Layout
 

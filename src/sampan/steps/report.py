@@ -16,6 +16,7 @@ from typing import Any
 from sampan import __version__
 from sampan.dataset.examples import Examples
 from sampan.errors import DataError
+from sampan.flags import add_flags
 from sampan.pages.dataset import dataset_report
 from sampan.pages.jobs import jobs_of
 from sampan.pages.model import model_report
@@ -26,7 +27,6 @@ from sampan.reporting.data import DatasetReport, ModelReport, Provenance, Report
 from sampan.reporting.page import render
 from sampan.reporting.wording import count, listed
 from sampan.steps.commit import StageCounts, too_many_invalid
-from sampan.steps.flags import add_flags
 from sampan.storage.durable import read_json, write_bytes
 from sampan.store.committed import Committed
 from sampan.store.documents import ModelCard

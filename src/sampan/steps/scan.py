@@ -21,13 +21,13 @@ import numpy as np
 from sampan.compute import Grant
 from sampan.errors import DataError
 from sampan.events import Worked, say
+from sampan.flags import add_flags, grant_of
 from sampan.index.duplicate_keys import duplicates
 from sampan.index.file_scan import FileScan, scan_files, why_empty
 from sampan.index.parts import Index, IndexFolder
 from sampan.index.row_hashes import RowHashes
 from sampan.plan.identity import digest_of
 from sampan.plan.jobs import ScanJob
-from sampan.steps.flags import add_flags, grant_of
 from sampan.storage.durable import PATIENCE_SECONDS, read_json, storing, with_checksum, write_json
 from sampan.storage.specs import argument
 from sampan.store.documents import ScannedPart, ScanState

@@ -22,9 +22,9 @@ from sampan.config.models import RetrieveSettings, TrainSettings
 from sampan.dataset.model_samples import Samples
 from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
+from sampan.flags import add_flags, grant_of
 from sampan.plan.identity import digest_of
 from sampan.plan.jobs import TrainJob, changed_settings
-from sampan.steps.flags import add_flags, grant_of
 from sampan.storage.durable import patiently, write_bytes, write_json
 from sampan.storage.parquet import write_table
 from sampan.terminal import shortened

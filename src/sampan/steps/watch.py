@@ -20,9 +20,9 @@ from collections import Counter
 from pathlib import Path
 
 from sampan.errors import ConfigError
+from sampan.flags import json_of
 from sampan.slurm import preflight
 from sampan.slurm.cluster import SlurmCluster, SlurmRefused
-from sampan.steps.flags import json_of
 from sampan.storage.lease import STALE_SECONDS, Attempt, Lease
 
 log = logging.getLogger("sampan")

@@ -20,10 +20,10 @@ from pathlib import Path
 from sampan.compute import Grant
 from sampan.config.load import read
 from sampan.errors import ConfigError, StorageError
+from sampan.flags import add_spec
 from sampan.operations.doctor.findings import faults, in_order, merged, table, warnings
 from sampan.plan import Plan
 from sampan.plan.jobs import DoctorJob
-from sampan.steps.flags import add_spec
 from sampan.storage.durable import read_json, write_json
 
 STARTED = re.compile(r"^(?:local)?rule doctor_(\w+):$")
