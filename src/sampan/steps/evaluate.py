@@ -144,21 +144,27 @@ def _retrieval(
             name.partition(".")[0]: samples.features[name].take(test).astype(np.float32)
             for name in settings.inputs
         }
+    directions = {
+        (one, other): retrieval.retrieve(
+            found[one],
+            found[other],
+            contents[other],
+            nearest=NEAREST,
+            most_items=settings.most_items,
+            seed=settings.seed,
+            threads=grant.threads,
+        )
+        for one, other in retrieval.directions(found)
+    }
     measured = retrieval.retrieval_metrics(
-        found, contents, resamples=settings.bootstrap, seed=settings.seed
+        directions, resamples=settings.bootstrap, seed=settings.seed
     )
     predicted: dict[str, Any] = {}
-    for source in found:
-        for target in found:
-            if source == target:
-                continue
-            ids = contents[target]
-            near, scores = retrieval.nearest(found[source], found[target], ids, count=NEAREST)
-            name = f"{source}→{target}"
-            predicted[f"{name}/rank"] = retrieval.ranks(found[source], found[target], ids)
-            predicted[f"{name}/nearest"] = [list(map(int, test[row])) for row in near]
-            predicted[f"{name}/scores"] = [list(map(float, row)) for row in scores]
-    return measured, predicted, {"chance": retrieval.chance(contents)}
+    for (one, other), direction in directions.items():
+        predicted[f"{one}→{other}/rank"] = direction.rank
+        predicted[f"{one}→{other}/nearest"] = list(test[direction.rows])
+        predicted[f"{one}→{other}/scores"] = list(direction.cosines)
+    return measured, predicted, {"chance": retrieval.chance(directions)}
 
 
 def _card(
