@@ -31,7 +31,7 @@ import jobs
 from goals import Found, Report
 from pictures import link, write_pictures
 
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
 
 YARDSTICK = 926
 """Images/s, from raw files to embeddings, for each PFLOP/s of a GPU's dense bf16 peak."""
@@ -98,13 +98,13 @@ BARE = """
 import json, sys, time
 import numpy as np, torch
 from sampan import plugins
-from sampan.steps.batch_size import rows_of_a_batch
+from sampan.execution.batch_size import find_batch_rows
 spec, device, seconds = json.loads(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 encoder = plugins.make("encoders", spec["encoder"], "encoder")
-settings = plugins.wanted(encoder, spec["modality"], "modality")
+settings = plugins.decide_decoding(encoder, spec["modality"], "modality")
 modality = plugins.make("modalities", settings, "modality")
 encode = encoder.load(modality, device)
-rows = rows_of_a_batch(encoder, encode, modality, device, "bare")
+rows = find_batch_rows(encoder, encode, modality, device, "bare")
 data = np.random.default_rng(0).integers(0, 256, (rows, *modality.array().shape), np.uint8)
 wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 with torch.inference_mode(), encode._precision():
@@ -217,7 +217,7 @@ def make_weights(folder: Path, shape: Shape) -> dict[str, Any]:
     """A CLIP of random numbers with that vision tower, and its entry in the config."""
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-    from sampan.encoders.weights import weights_digest
+    from sampan.weights.digests import weights_digest
 
     vision = {
         "hidden_size": shape.width,
@@ -243,7 +243,7 @@ def make_weights(folder: Path, shape: Shape) -> dict[str, Any]:
 
 def bare(plan: Plan, threads: int, device: str, seconds: float) -> dict[str, float]:
     """Rows of a batch, and images/s of the tower alone."""
-    spec = plan.extract_spec("rows", "image.vit")
+    spec = Jobs(plan).extract("rows", "image.vit").to_json()
     done = subprocess.run(
         [sys.executable, "-c", BARE, json.dumps(spec), device, str(seconds)],
         env=os.environ | {"OMP_NUM_THREADS": str(threads)},
@@ -257,14 +257,14 @@ def bare(plan: Plan, threads: int, device: str, seconds: float) -> dict[str, flo
 
 
 def extracted(plan: Plan, rows: int, threads: int, device: str) -> dict[str, float]:
-    """Images/s of one job, and the shares of its time that its log gives."""
+    """Images/s of one job, and the shares of its time that its events give."""
     words = jobs.stage_command(
         plan, "extract", "rows", "image.vit", threads=threads, memory_mb=JOB_MB
     )
-    log = jobs.run([*words, *(["--gpus", "1"] if device == "cuda" else [])]).log
-    line = re.findall(r"the encoder waited (\d+) %.* encode (\d+) %.* of ([\d.]+) s on", log)[-1]
-    waited, busy, took = map(float, line)
-    return {"end to end": rows / took, "waited": waited / 100, "busy": busy / 100}
+    worked = jobs.run([*words, *(["--gpus", "1"] if device == "cuda" else [])]).worked
+    assert worked is not None
+    shares = {"waited": worked.busy["wait"], "busy": worked.busy["encode"]}
+    return {"end to end": rows / worked.busy_seconds, **shares}
 
 
 def record(

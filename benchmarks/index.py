@@ -35,7 +35,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
 
 ROWS_PER_JOB = 2**18
 COLUMNS = ("id", "image", "sound", "caption", "label", "group")
@@ -43,7 +43,7 @@ INDEX_ALL = """
 import json, sys
 from pathlib import Path
 from sampan.steps.index import index_part
-from sampan.store.index import IndexFolder
+from sampan.index.parts import IndexFolder
 spec, folder, parts = json.loads(sys.argv[1]), IndexFolder(Path(sys.argv[2])), int(sys.argv[3])
 for part in range(parts):
     index_part(spec, folder, part)
@@ -77,7 +77,7 @@ def measure(table: Path, rows: int, results: Path) -> Iterator[tuple[str, float,
     """(step, seconds, CPU seconds, peak bytes) of the scan, then of the index of all partitions."""
     shutil.rmtree(results, ignore_errors=True)
     plan = Plan.parse(config(table, rows))
-    scan, index = (json.dumps(spec("rows")) for spec in (plan.scan_spec, plan.index_spec))
+    scan, index = (json.dumps(job("rows").to_json()) for job in (Jobs(plan).scan, Jobs(plan).index))
     command = [sys.executable, "-m", "sampan.cli", "scan", "--spec", scan]
     yield "scan", *run([*command, "--results", str(results)])
     folder = str(results / "rows" / "index")

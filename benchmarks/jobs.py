@@ -2,7 +2,6 @@
 
 import json
 import mmap
-import re
 import subprocess
 import sys
 import tempfile
@@ -10,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sampan.plan import Plan
+from sampan.events import Worked
+from sampan.plan import Jobs, Plan
+from sampan.plan.jobs import Settings
+from sampan.runs.events import read_events
 
 IN_MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
 """Where files lie of benchmarks that are not to measure the disk."""
@@ -32,35 +34,41 @@ def touch(size: int) -> None:
 class Job(NamedTuple):
     seconds: float
     """Of the whole command, its start included."""
-    log: str
+    worked: Worked | None
+    """What it says of its work, with the seconds of the shards alone."""
 
     @property
     def busy(self) -> str:
         """`the encoder waited 4 % of the time for data; …`"""
-        return re.findall(r"the (?:encoder|writer) waited.*", self.log)[-1]
+        return str(self.worked).partition("; ")[2]
 
     @property
     def seconds_at_work(self) -> float:
         """Of the shards alone."""
-        return float(re.findall(r"of ([\d.]+) s on", self.busy)[-1])
+        assert self.worked is not None
+        return self.worked.busy_seconds
 
 
-def command(plan: Plan, verb: str, spec: dict[str, Any], *more: str) -> list[str]:
-    words = [sys.executable, "-m", "sampan.cli", verb, "--spec", json.dumps(spec)]
+def command(plan: Plan, verb: str, job: Settings, *more: str) -> list[str]:
+    words = [sys.executable, "-m", "sampan.cli", verb, "--spec", json.dumps(job.to_json())]
     return [*words, "--results", str(plan.results), *more]
 
 
 def run(words: list[str]) -> Job:
-    began = time.monotonic()
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return Job(time.monotonic() - began, done.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "events.jsonl"
+        began = time.monotonic()
+        done = subprocess.run([*words, "--events", str(path)], capture_output=True, text=True)
+        seconds = time.monotonic() - began
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        events = read_events(path)
+        return Job(seconds, events.worked if events else None)
 
 
 def index(plan: Plan, dataset: str) -> None:
-    run(command(plan, "scan", plan.scan_spec(dataset)))
-    run(command(plan, "index", plan.index_spec(dataset), "--part", "0"))
+    run(command(plan, "scan", Jobs(plan).scan(dataset)))
+    run(command(plan, "index", Jobs(plan).index(dataset), "--part", "0"))
 
 
 def stage_command(
@@ -68,10 +76,10 @@ def stage_command(
 ) -> list[str]:
     """The one job of a stage: `preprocess` of a modality, `extract` of features."""
     stages = plan.preprocessed if verb == "preprocess" else plan.features
-    spec = getattr(plan, f"{verb}_spec")(dataset, name)
+    job = getattr(Jobs(plan), verb)(dataset, name)
     receipt = plan.results / stages[dataset, name].folder / "receipts/part-00000.json"
     grant = ["--threads", str(threads), "--memory-mb", str(memory_mb)]
-    return command(plan, verb, spec, "--part", "0", "--receipt", str(receipt), *grant)
+    return command(plan, verb, job, "--part", "0", "--receipt", str(receipt), *grant)
 
 
 def write_table(path: Path, column: str, cells: list[str]) -> None:

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
+from sampan.plan.jobs import Settings
 from sampan.store import ledger
 
 FILES = 64
@@ -143,33 +144,33 @@ def run_all(commands: Iterator[list[str]]) -> None:
 
 
 def index_commands(plan: Plan) -> Iterator[list[str]]:
-    yield words(plan, "scan", plan.scan_spec("pictures"))
-    yield words(plan, "index", plan.index_spec("pictures"), "--part", "0")
-    yield words(plan, "commit", plan.commit_index_spec("pictures"))
+    yield words(plan, "scan", Jobs(plan).scan("pictures"))
+    yield words(plan, "index", Jobs(plan).index("pictures"), "--part", "0")
+    yield words(plan, "commit", Jobs(plan).commit_index("pictures"))
 
 
 def steps(plan: Plan, threads: int) -> Iterator[Step]:
     grant = ["--threads", str(threads), "--memory-mb", "16384"]
     for name, stage, spec in (
-        ("preprocess", plan.preprocessed["pictures", "image"], plan.preprocess_spec),
-        ("extract", plan.features["pictures", "image.hog"], plan.extract_spec),
+        ("preprocess", plan.preprocessed["pictures", "image"], Jobs(plan).preprocess),
+        ("extract", plan.features["pictures", "image.hog"], Jobs(plan).extract),
     ):
         folder = plan.results / stage.folder
         where = ["--part", "0", "--receipt", str(folder / "receipts/part-00000.json")]
         spec_of = spec("pictures", stage.name)
         yield Step(name, words(plan, name, spec_of, *where, *grant), folder)
     folder = plan.results / plan.models["class"].folder
-    yield Step("train", words(plan, "train", plan.train_spec("class"), *grant), folder)
+    yield Step("train", words(plan, "train", Jobs(plan).train("class"), *grant), folder)
 
 
 def commit(plan: Plan, step: Step) -> None:
     for stage in (*plan.preprocessed.values(), *plan.features.values()):
         if plan.results / stage.folder == step.folder:
-            run(words(plan, "commit", plan.commit_spec(stage)))
+            run(words(plan, "commit", Jobs(plan).commit(stage)))
 
 
-def words(plan: Plan, verb: str, spec: dict[str, Any], *more: str) -> list[str]:
-    return [verb, "--spec", json.dumps(spec), "--results", str(plan.results), *more]
+def words(plan: Plan, verb: str, job: Settings, *more: str) -> list[str]:
+    return [verb, "--spec", json.dumps(job.to_json()), "--results", str(plan.results), *more]
 
 
 def make_pictures(folder: Path, rows: int) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from goals import Found, Report
 from pictures import link, write_pictures
 
 from sampan import plugins
-from sampan.memory import modality_mb
 from sampan.plan import Plan
+from sampan.plan.memory import modality_mb
 
 FILES = 200
 EVERY_SECONDS = 0.05

@@ -56,7 +56,7 @@ def minilm(folder: Path, batch: int) -> dict[str, Any]:
 
 
 def _entry(folder: Path, output: str, batch: int) -> dict[str, Any]:
-    from sampan.encoders.weights import weights_digest
+    from sampan.weights.digests import weights_digest
 
     digest = weights_digest(folder)
     return {

@@ -36,6 +36,7 @@ class Sleeper:
     __pydantic_config__ = {"extra": "forbid"}
     kinds = ("text",)
     workers = "processes"
+    devices = ("cpu",)
     seconds: float = 1.0
     batch: int = 16
     dimensions: int = field(default=4, init=False)

@@ -8,8 +8,9 @@ import functools
 import signal
 
 from sampan.errors import ConfigError, StorageError
-from sampan.plan import Plan
-from sampan.store.specs import argument
+from sampan.plan import Jobs, Plan
+from sampan.plan.jobs import DoctorJob, EncoderSettings, ReportJob
+from sampan.storage.specs import argument
 from snakemake.exceptions import WorkflowError
 
 # Slurm sends it to all processes of a job some time before its limit. It is for the step, which
@@ -26,6 +27,7 @@ def plan_of(values):
 
 
 PLAN = plan_of(config)
+JOBS = Jobs(PLAN)
 RESULTS = PLAN.config.results.rstrip("/")
 MODEL_FILES = (
     "model.safetensors",
@@ -146,7 +148,7 @@ def made_here(dataset):
 
 def scan_spec(dataset):
     def spec(wildcards):
-        return as_spec(PLAN.scan_spec(dataset))
+        return as_spec(JOBS.scan(dataset).to_json())
 
     return spec
 
@@ -162,7 +164,7 @@ def index_plan(dataset):
 
 def commit_index_spec(dataset):
     def spec(wildcards):
-        return as_spec(PLAN.commit_index_spec(dataset))
+        return as_spec(JOBS.commit_index(dataset).to_json())
 
     return spec
 
@@ -173,7 +175,7 @@ def index_mem_mb(wildcards, attempt):
 
 def index_spec(dataset):
     def spec(wildcards):
-        return as_spec(PLAN.index_spec(dataset))
+        return as_spec(JOBS.index(dataset).to_json())
 
     return spec
 
@@ -192,7 +194,7 @@ def cells_receipt(wildcards):
 
 def preprocess_spec(wildcards):
     stage = preprocessed(wildcards)
-    return as_spec(PLAN.preprocess_spec(stage.dataset, stage.name))
+    return as_spec(JOBS.preprocess(stage.dataset, stage.name).to_json())
 
 
 def preprocess_mem_mb(wildcards, threads, attempt):
@@ -200,7 +202,7 @@ def preprocess_mem_mb(wildcards, threads, attempt):
 
 
 def commit_preprocess_spec(wildcards):
-    return as_spec(PLAN.commit_spec(preprocessed(wildcards)))
+    return as_spec(JOBS.commit(preprocessed(wildcards)).to_json())
 
 
 def preprocess_receipts(wildcards):
@@ -225,7 +227,7 @@ def upstream_receipt(wildcards):
 
 def extract_spec(wildcards):
     stage = extracted(wildcards)
-    return as_spec(PLAN.extract_spec(stage.dataset, stage.name))
+    return as_spec(JOBS.extract(stage.dataset, stage.name).to_json())
 
 
 def extract_mem_mb(wildcards, threads, attempt):
@@ -235,7 +237,7 @@ def extract_mem_mb(wildcards, threads, attempt):
 
 
 def commit_features_spec(wildcards):
-    return as_spec(PLAN.commit_spec(extracted(wildcards)))
+    return as_spec(JOBS.commit(extracted(wildcards)).to_json())
 
 
 def features_receipts(wildcards):
@@ -259,7 +261,7 @@ def train_spec(wildcards):
 
 @functools.cache
 def train_spec_of(model):
-    return as_spec(PLAN.train_spec(model))
+    return as_spec(JOBS.train(model).to_json())
 
 
 def train_inputs(wildcards):
@@ -276,4 +278,6 @@ def train_inputs(wildcards):
 
 
 def report_spec(wildcards):
-    return as_spec({"config": config}, sort=False)  # in the order it was written
+    return as_spec(
+        ReportJob(config=config).to_json(), sort=False
+    )  # in the order it was written

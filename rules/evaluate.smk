@@ -31,7 +31,8 @@ rule evaluate:
             labels={"file": "model card"},
         ),
     log:
-        f"{RESULTS}/logs/models/evaluate/{{model}}@{{digest}}.log",
+        text=f"{RESULTS}/logs/models/evaluate/{{model}}@{{digest}}.log",
+        events=f"{RESULTS}/logs/models/evaluate/{{model}}@{{digest}}.events.jsonl",
     benchmark:
         f"{RESULTS}/benchmarks/models/evaluate/{{model}}@{{digest}}.tsv"
     conda:
@@ -45,5 +46,6 @@ rule evaluate:
     shell:
         r"""
         sampan evaluate --spec {params.spec:q} --results {params.results:q} --threads {threads} \
-            --memory-mb {resources.mem_mb} 2>{log:q}
+            --memory-mb {resources.mem_mb} \
+            --events {log.events:q} 2>{log.text:q}
         """

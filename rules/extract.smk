@@ -16,7 +16,8 @@ rule extract:
     output:
         receipt=f"{RESULTS}/{{dataset}}/features/{{modality}}.{{encoder}}@{{digest}}/receipts/part-{{part}}.json",
     log:
-        f"{RESULTS}/logs/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/part-{{part}}.log",
+        text=f"{RESULTS}/logs/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/part-{{part}}.log",
+        events=f"{RESULTS}/logs/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/part-{{part}}.events.jsonl",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/part-{{part}}.tsv"
     wildcard_constraints:
@@ -34,7 +35,8 @@ rule extract:
         r"""
         sampan extract --receipt {output.receipt:q} --part {wildcards.part:q} \
             --spec {params.spec:q} --results {params.results:q} --threads {threads} \
-            --memory-mb {resources.mem_mb} --gpus {resources.gpu} 2>{log:q}
+            --memory-mb {resources.mem_mb} --gpus {resources.gpu} \
+            --events {log.events:q} 2>{log.text:q}
         """
 
 
@@ -49,7 +51,8 @@ rule commit_features:
     output:
         f"{RESULTS}/{{dataset}}/features/{{modality}}.{{encoder}}@{{digest}}/dataset.json",
     log:
-        f"{RESULTS}/logs/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/commit.log",
+        text=f"{RESULTS}/logs/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/commit.log",
+        events=f"{RESULTS}/logs/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/commit.events.jsonl",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/extract/{{modality}}.{{encoder}}@{{digest}}/commit.tsv"
     localrule: True
@@ -60,5 +63,6 @@ rule commit_features:
         results=results_folder,
     shell:
         r"""
-        sampan commit --spec {params.spec:q} --results {params.results:q} 2>{log:q}
+        sampan commit --spec {params.spec:q} --results {params.results:q} \
+            --events {log.events:q} 2>{log.text:q}
         """

@@ -24,7 +24,8 @@ for dataset in PLAN.config.datasets:
             index_plans([dataset]),
             f"{RESULTS}/{PLAN.columns_file(dataset)}",
         log:
-            f"{RESULTS}/logs/{dataset}/scan/scan.log",
+            text=f"{RESULTS}/logs/{dataset}/scan/scan.log",
+            events=f"{RESULTS}/logs/{dataset}/scan/scan.events.jsonl",
         benchmark:
             f"{RESULTS}/benchmarks/{dataset}/scan/scan.tsv"
         conda:
@@ -38,7 +39,8 @@ for dataset in PLAN.config.datasets:
         shell:
             r"""
             sampan scan --spec {params.spec:q} --results {params.results:q} \
-                --threads {threads} --memory-mb {resources.mem_mb} 2>{log:q}
+                --threads {threads} --memory-mb {resources.mem_mb} \
+                --events {log.events:q} 2>{log.text:q}
             """
 
     rule:
@@ -56,7 +58,8 @@ for dataset in PLAN.config.datasets:
                 name=[*PLAN.config.datasets[dataset].modalities, "columns"],
             ),
         log:
-            f"{RESULTS}/logs/{dataset}/index/part-{{part}}.log",
+            text=f"{RESULTS}/logs/{dataset}/index/part-{{part}}.log",
+            events=f"{RESULTS}/logs/{dataset}/index/part-{{part}}.events.jsonl",
         benchmark:
             f"{RESULTS}/benchmarks/{dataset}/index/part-{{part}}.tsv"
         conda:
@@ -69,7 +72,8 @@ for dataset in PLAN.config.datasets:
         shell:
             r"""
             sampan index --spec {params.spec:q} --results {params.results:q} \
-                --part {wildcards.part:q} 2>{log:q}
+                --part {wildcards.part:q} \
+                --events {log.events:q} 2>{log.text:q}
             """
 
     rule:
@@ -86,7 +90,8 @@ for dataset in PLAN.config.datasets:
             f"{RESULTS}/{dataset}/index/dataset.json",
             f"{RESULTS}/{PLAN.split_file(dataset)}",
         log:
-            f"{RESULTS}/logs/{dataset}/index/commit.log",
+            text=f"{RESULTS}/logs/{dataset}/index/commit.log",
+            events=f"{RESULTS}/logs/{dataset}/index/commit.events.jsonl",
         benchmark:
             f"{RESULTS}/benchmarks/{dataset}/index/commit.tsv"
         localrule: True
@@ -97,5 +102,6 @@ for dataset in PLAN.config.datasets:
             results=results_folder,
         shell:
             r"""
-            sampan commit --spec {params.spec:q} --results {params.results:q} 2>{log:q}
+            sampan commit --spec {params.spec:q} --results {params.results:q} \
+                --events {log.events:q} 2>{log.text:q}
             """

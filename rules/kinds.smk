@@ -22,10 +22,10 @@ def steps_of_this_config():
 
 def encoders_by_step():
     """Rule → the encoders that it runs, with their settings."""
-    used = {name.partition(".")[2] for _, name in PLAN.features}
+    used = {stage.encoder for stage in PLAN.features.values()}
     return {
         step: {
-            name: PLAN.config.encoders[name].settings
+            name: EncoderSettings(PLAN.config.encoders[name].settings)
             for name in PLAN.encoders(gpu=step == "extract_gpu")
             if name in used
         }
@@ -51,10 +51,9 @@ def most_mem_mb(step):
         if step == "preprocess_part":
             return max(PLAN.preprocess_mb(*name, threads) for name in PLAN.preprocessed)
         return max(
-            PLAN.extract_mb(encoder, threads, of=(dataset, modality))
-            for dataset, name in PLAN.features
-            for modality, _, encoder in [name.partition(".")]
-            if encoder in ENCODERS[step]
+            PLAN.extract_mb(stage.encoder, threads, of=(stage.dataset, stage.modality))
+            for stage in PLAN.features.values()
+            if stage.encoder in ENCODERS[step]
         )
 
     return mem_mb
@@ -62,7 +61,7 @@ def most_mem_mb(step):
 
 def doctor_spec(step):
     def spec(wildcards):
-        return as_spec({"rule": step, "encoders": ENCODERS.get(step, {})})
+        return as_spec(DoctorJob(rule=step, encoders=ENCODERS.get(step, {})).to_json())
 
     return spec
 

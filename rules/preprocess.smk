@@ -16,7 +16,8 @@ rule preprocess_part:
     output:
         receipt=f"{RESULTS}/{{dataset}}/preprocess/{{modality}}@{{digest}}/receipts/part-{{part}}.json",
     log:
-        f"{RESULTS}/logs/{{dataset}}/preprocess/{{modality}}@{{digest}}/part-{{part}}.log",
+        text=f"{RESULTS}/logs/{{dataset}}/preprocess/{{modality}}@{{digest}}/part-{{part}}.log",
+        events=f"{RESULTS}/logs/{{dataset}}/preprocess/{{modality}}@{{digest}}/part-{{part}}.events.jsonl",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/preprocess/{{modality}}@{{digest}}/part-{{part}}.tsv"
     conda:
@@ -31,7 +32,8 @@ rule preprocess_part:
         r"""
         sampan preprocess --receipt {output.receipt:q} --part {wildcards.part:q} \
             --spec {params.spec:q} --results {params.results:q} \
-            --threads {threads} --memory-mb {resources.mem_mb} 2>{log:q}
+            --threads {threads} --memory-mb {resources.mem_mb} \
+            --events {log.events:q} 2>{log.text:q}
         """
 
 
@@ -41,7 +43,8 @@ rule commit_preprocess:
     output:
         f"{RESULTS}/{{dataset}}/preprocess/{{modality}}@{{digest}}/dataset.json",
     log:
-        f"{RESULTS}/logs/{{dataset}}/preprocess/{{modality}}@{{digest}}/commit.log",
+        text=f"{RESULTS}/logs/{{dataset}}/preprocess/{{modality}}@{{digest}}/commit.log",
+        events=f"{RESULTS}/logs/{{dataset}}/preprocess/{{modality}}@{{digest}}/commit.events.jsonl",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/preprocess/{{modality}}@{{digest}}/commit.tsv"
     localrule: True
@@ -52,5 +55,6 @@ rule commit_preprocess:
         results=results_folder,
     shell:
         r"""
-        sampan commit --spec {params.spec:q} --results {params.results:q} 2>{log:q}
+        sampan commit --spec {params.spec:q} --results {params.results:q} \
+            --events {log.events:q} 2>{log.text:q}
         """

@@ -17,7 +17,8 @@ rule report:
     output:
         report(REPORT, caption="captions/report.rst", category="Report"),
     log:
-        f"{RESULTS}/logs/report/report.log",
+        text=f"{RESULTS}/logs/report/report.log",
+        events=f"{RESULTS}/logs/report/report.events.jsonl",
     benchmark:
         f"{RESULTS}/benchmarks/report/report.tsv"
     localrule: True
@@ -28,5 +29,6 @@ rule report:
         results=results_folder,
     shell:
         r"""
-        sampan report --spec {params.spec:q} --results {params.results:q} --out {output:q} 2>{log:q}
+        sampan report --spec {params.spec:q} --results {params.results:q} --out {output:q} \
+            --events {log.events:q} 2>{log.text:q}
         """

@@ -18,7 +18,8 @@ rule train:
         f"{RESULTS}/models/{{model}}@{{digest}}/samples.parquet",
         f"{RESULTS}/models/{{model}}@{{digest}}/history.json",
     log:
-        f"{RESULTS}/logs/models/train/{{model}}@{{digest}}.log",
+        text=f"{RESULTS}/logs/models/train/{{model}}@{{digest}}.log",
+        events=f"{RESULTS}/logs/models/train/{{model}}@{{digest}}.events.jsonl",
     benchmark:
         f"{RESULTS}/benchmarks/models/train/{{model}}@{{digest}}.tsv"
     conda:
@@ -33,5 +34,6 @@ rule train:
     shell:
         r"""
         sampan train --spec {params.spec:q} --results {params.results:q} --threads {threads} \
-            --memory-mb {resources.mem_mb} --gpus {resources.gpu} 2>{log:q}
+            --memory-mb {resources.mem_mb} --gpus {resources.gpu} \
+            --events {log.events:q} 2>{log.text:q}
         """

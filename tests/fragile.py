@@ -75,6 +75,7 @@ class FragileEncoder:
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
     kinds: ClassVar[tuple[str, ...]] = ("fragile",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     batch: int = 8
 
     def memory_bytes(self):

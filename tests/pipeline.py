@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from sampan.cli import main
-from sampan.plan import Plan, Stage
+from sampan.plan import Jobs, Plan, Stage
+from sampan.plan.jobs import Settings
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 WORDS = ("one", "deux", "drei", "четыре", "cinco", "六", "sette", "åtta", "nove", "dez")
@@ -108,22 +109,22 @@ def commands(
     for dataset in plan.config.datasets:
         parts = range(len(plan.parts(dataset)))
         if "scan" in steps:
-            yield ["scan", *_common(plan, plan.scan_spec(dataset)), *grant]
+            yield ["scan", *_common(plan, Jobs(plan).scan(dataset)), *grant]
         if "index" in steps:
             for part in parts:
-                spec = _common(plan, plan.index_spec(dataset))
+                spec = _common(plan, Jobs(plan).index(dataset))
                 yield ["index", *spec, "--part", str(part)]
-            yield ["commit", *_common(plan, plan.commit_index_spec(dataset))]
+            yield ["commit", *_common(plan, Jobs(plan).commit_index(dataset))]
     for step, stages in (("preprocess", plan.preprocessed), ("extract", plan.features)):
         if step not in steps:
             continue
         for (dataset, name), stage in stages.items():
-            spec = getattr(plan, f"{step}_spec")(dataset, name)
+            spec = getattr(Jobs(plan), step)(dataset, name)
             receipts = [str(path) for path in receipts_of(plan, stage)]
             for part, receipt in enumerate(receipts):
                 place = ["--part", str(part), "--receipt", receipt]
                 yield [step, *_common(plan, spec), *place, *grant]
-            yield ["commit", *_common(plan, plan.commit_spec(stage))]
+            yield ["commit", *_common(plan, Jobs(plan).commit(stage))]
 
 
 def receipts_of(plan: Plan, stage: Stage) -> list[Path]:
@@ -131,8 +132,13 @@ def receipts_of(plan: Plan, stage: Stage) -> list[Path]:
     return [folder / f"part-{part}.json" for part in plan.parts(stage.dataset)]
 
 
-def _common(plan: Plan, spec: Mapping[str, Any]) -> list[str]:
-    return ["--spec", json.dumps(spec, ensure_ascii=False), "--results", str(plan.results)]
+def _common(plan: Plan, job: Settings) -> list[str]:
+    return ["--spec", as_text(job), "--results", str(plan.results)]
+
+
+def as_text(job: Settings) -> str:
+    """A job's settings as its command gets them."""
+    return json.dumps(job.to_json(), ensure_ascii=False)
 
 
 def run(config: Mapping[str, Any], steps: Sequence[str] = STEPS, *, threads: int = 2) -> None:

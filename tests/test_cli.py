@@ -10,7 +10,7 @@ from configs import ROOT
 
 from sampan import __version__, cli
 from sampan.errors import ConfigError, DataError
-from sampan.steps import ls
+from sampan.operations import ls
 from sampan.testing.plugins import ARRAY_LIBRARIES, array_libraries_loaded_by
 
 VERBS = [*cli.RULES, *cli.PEOPLE]
@@ -142,9 +142,10 @@ def test_faults_travel_from_a_worker_to_the_command():
 def test_a_missing_table_ends_with_a_line_and_code_2(tmp_path):
     from configs import small
 
-    from sampan.plan import Plan
+    from sampan.plan import Jobs, Plan
 
-    spec = Plan.parse(small({"datasets.d.source.0.path": str(tmp_path / "t.csv")})).scan_spec("d")
+    plan = Plan.parse(small({"datasets.d.source.0.path": str(tmp_path / "t.csv")}))
+    spec = Jobs(plan).scan("d").to_json()
 
     done = sampan("scan", "--spec", json.dumps(spec), "--results", str(tmp_path / "results"))
 

@@ -4,7 +4,7 @@ import warnings
 
 import psutil
 import pytest
-from compute_tasks import gpu_and_threads, torch_threads, trim_threshold, where, work
+from compute_tasks import gpu_and_threads, say, torch_threads, trim_threshold, where, work
 
 from sampan.compute import THREADS, Grant, WorkerDied, cluster
 from sampan.errors import ConfigError, DataError
@@ -129,6 +129,14 @@ def test_a_worker_keeps_the_memory_of_its_last_batch(workers):
         (outcome,) = pool.run(trim_threshold, ["task"])
 
     assert outcome.result >= 2**28
+
+
+@pytest.mark.parametrize("workers", ["processes", "one"])
+def test_what_a_worker_says_stands_in_the_jobs_log_as_what_the_job_says(workers, capfd):
+    with cluster(Grant(threads=1, memory_mb=1000), workers) as pool:
+        list(pool.run(say, ["shard 3"]))
+
+    assert "INFO shard 3 is\\nunder way" in capfd.readouterr().err
 
 
 def test_torch_gets_the_threads_of_its_worker(monkeypatch):

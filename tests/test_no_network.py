@@ -20,7 +20,7 @@ from encoders import exported
 from steps import running
 
 import sampan
-from sampan.encoders.weights import weights_digest
+from sampan.weights.digests import weights_digest
 
 GUARD = """
 import ipaddress

@@ -6,11 +6,16 @@ import pytest
 
 from sampan import plugins
 from sampan.errors import ConfigError, PluginError
+from sampan.plugins import registry
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Strict:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+
     sizes: tuple[int, ...] = (1, 2)
     scale: float = 1.0
     batch: int = dataclasses.field(default=8, metadata={"identity": False})
@@ -19,6 +24,12 @@ class Strict:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lax:
     sizes: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Silent:
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
 
 
 class NoDataclass:
@@ -31,7 +42,7 @@ def installed(monkeypatch):
 
     def install(*points: tuple[str, str]) -> None:
         found = [EntryPoint(name, value, "sampan.encoders") for name, value in points]
-        monkeypatch.setattr(plugins, "entry_points", lambda group: found)
+        monkeypatch.setattr(registry, "entry_points", lambda group: found)
         _forget()
 
     yield install
@@ -40,7 +51,7 @@ def installed(monkeypatch):
 
 
 def _forget():
-    for cached in (plugins._entry_points, plugins.plugin_class, plugins._adapter):
+    for cached in (registry._entry_points, plugins.plugin_class, registry.settings_adapter):
         cached.cache_clear()
 
 
@@ -89,6 +100,7 @@ def test_a_plugin_whose_import_fails_is_named(installed):
     [
         ("NoDataclass", "is no dataclass"),
         ("Lax", "would ignore unknown settings in silence"),
+        ("Silent", "does not declare workers, devices; it needs kinds, workers, devices"),
     ],
 )
 def test_a_plugin_that_breaks_its_contract_is_refused(installed, name, message):

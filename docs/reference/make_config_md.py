@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sampan.steps.schema import schema
+from sampan.operations.schema import schema
 
 PAGE = Path(__file__).with_name("config.md")
 HEAD = """# Config

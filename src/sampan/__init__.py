@@ -8,7 +8,7 @@ __all__ = ["__version__", "open"]
 def __getattr__(name: str) -> object:
     """Load `sampan.open` when it is first asked for, so that `import sampan` stays cheap."""
     if name == "open":
-        from sampan.store.open import open as found
+        from sampan.dataset.open import open as found
 
         return found
     raise AttributeError(f"module 'sampan' has no attribute {name!r}")

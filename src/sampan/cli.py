@@ -6,16 +6,19 @@ A verb's module is imported when it is called, so that `sampan --help` stays qui
 
 import argparse
 import importlib
-import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 from sampan import __version__
+from sampan.compute.stopping import StoppedEarly
 from sampan.errors import SampanError
-from sampan.stopping import StoppedEarly
-from sampan.store.durable import LASTING, PASSING
-from sampan.terminal import OneLine, one_line
+from sampan.events import Ended, Started, events_to, say
+from sampan.storage.durable import LASTING, PASSING
+from sampan.terminal import one_line, set_up_log
 
 STOPPED_EARLY = 75
 
@@ -50,14 +53,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(words)
     args = parser.parse_args(words)
-    _set_up_log()
+    set_up_log()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    events: Path | None = getattr(args, "events", None)
+    with events_to(events):
+        return _run(args) if events is None else _run_and_say(args)
+
+
+def _run_and_say(args: argparse.Namespace) -> int:
+    """The same, with events of its beginning and its end."""
+    start = time.monotonic()
+    granted = {name: getattr(args, name, None) for name in ("part", "threads", "memory_mb", "gpus")}
+    say(Started(verb=args.verb, version=__version__, **granted))
+    faults: list[str] = []
+    outcome: Literal["done", "stopped", "failed"] = "failed"
+    try:
+        code = _run(args, faults)
+        outcome = {0: "done", STOPPED_EARLY: "stopped"}.get(code, "failed")  # type: ignore[assignment] # its words
+        return code
+    except BaseException as fault:
+        faults.append(one_line(f"{type(fault).__name__}: {fault}"))
+        raise
+    finally:
+        seconds = time.monotonic() - start
+        say(Ended(outcome=outcome, seconds=seconds, faults=tuple(faults)))
+
+
+def _run(args: argparse.Namespace, faults: list[str] | None = None) -> int:
+    """What the user can mend is printed, and added to `faults`."""
+    faults = [] if faults is None else faults
     try:
         return args.run(args) or 0
     except SampanError as fault:
-        for line in fault.faults:
-            print(f"error: {one_line(line)}", file=sys.stderr)
-        return 2
+        faults += [one_line(line) for line in fault.faults]
     except StoppedEarly as fault:
         print(f"stopped early: {fault}; run again to go on", file=sys.stderr)
         return STOPPED_EARLY
@@ -68,11 +96,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if fault.errno not in PASSING | LASTING:
             raise
         where = one_line(str(fault.filename or args.verb))
-        print(f"error: {where}: {fault.strerror}", file=sys.stderr)
-        return 2
+        faults.append(f"{where}: {fault.strerror}")
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return 130
+    for line in faults:
+        print(f"error: {line}", file=sys.stderr)
+    return 2
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -87,20 +117,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for verb, help_line in (PEOPLE | RULES).items():
         sub = verbs.add_parser(verb, help=help_line, description=help_line)
         if verb == asked:
-            module = importlib.import_module(f"sampan.steps.{verb.replace('-', '_')}")
+            package = "steps" if verb in RULES else "operations"
+            module = importlib.import_module(f"sampan.{package}.{verb.replace('-', '_')}")
             sub.description = module.__doc__
             sub.formatter_class = argparse.RawDescriptionHelpFormatter
             module.arguments(sub)
             sub.set_defaults(run=module.run)
     return parser
-
-
-def _set_up_log() -> None:
-    to_stderr = logging.StreamHandler()
-    line = "%(asctime)s %(levelname)s %(message)s"
-    to_stderr.setFormatter(OneLine(line, datefmt="%Y-%m-%d %H:%M:%S"))
-    logging.basicConfig(handlers=[to_stderr])
-    logging.getLogger("sampan").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,15 @@ def shortened(text: str, letters: int = LETTERS) -> str:
     return text if len(text) <= letters else f"{text[:letters]}…"
 
 
+def set_up_log() -> None:
+    """What this process says goes to stderr, a line each, from `INFO` on."""
+    to_stderr = logging.StreamHandler()
+    line = "%(asctime)s %(levelname)s %(message)s"
+    to_stderr.setFormatter(OneLine(line, datefmt="%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(handlers=[to_stderr])
+    logging.getLogger("sampan").setLevel(logging.INFO)
+
+
 class OneLine(logging.Formatter):
     """Log lines whose messages are one line each; tracebacks stay what they are."""
 

@@ -17,13 +17,13 @@ from onnx import TensorProto, helper
 
 from sampan.encoders.onnx import Onnx
 from sampan.encoders.transformers import Transformers
-from sampan.encoders.weights import weights_digest
 from sampan.errors import ConfigError, PluginError
 from sampan.modalities.audio import Audio
 from sampan.modalities.image import Image
 from sampan.modalities.text import Text
 from sampan.testing import samples
 from sampan.testing.encoders import EncoderConformance
+from sampan.weights.digests import weights_digest
 
 
 def encoder(folder: Path, output: Any, **settings: Any) -> Onnx:

@@ -26,14 +26,15 @@ from transformers import (
     AutoTokenizer,
 )
 
-from sampan.encoders.inputs import longest
-from sampan.encoders.streams import Streams
+from sampan.encoders.pretrained.inputs import longest
+from sampan.encoders.pretrained.transfer import StreamTransfer
 from sampan.encoders.transformers import Transformers
-from sampan.encoders.weights import weights_digest
 from sampan.errors import ConfigError, PluginError
 from sampan.modalities.audio import Audio
 from sampan.modalities.image import Image
 from sampan.modalities.text import Text
+from sampan.plugins import PadsRows, PreparesRows, QueuesBatches
+from sampan.weights.digests import weights_digest
 
 
 def encoder(folder: Path, output: Any, **settings: Any) -> Transformers:
@@ -228,7 +229,7 @@ def test_batches_that_overlap_on_a_gpu_give_the_embeddings_of_the_cpu(
         data += random.integers(0, 20, data.shape).astype(data.dtype)
     plain = made.load(modality, "cpu")
     expected = [plain(*batch) for batch in batches]
-    monkeypatch.setattr("sampan.encoders.transformers.lane_to", lambda _: Streams("cpu"))
+    monkeypatch.setattr("sampan.encoders.transformers.transfer_to", lambda _: StreamTransfer("cpu"))
     encode = made.load(modality, "cpu")
 
     begun = [encode.begin(*batch) for batch in batches]
@@ -236,6 +237,26 @@ def test_batches_that_overlap_on_a_gpu_give_the_embeddings_of_the_cpu(
     for coming, own in zip(begun, expected, strict=True):
         np.testing.assert_allclose(coming(), own, atol=1e-5)
         assert coming.seconds == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "modality", "pads", "prepares"),
+    [
+        ("clip", "projection", stored.pictures(224, 224), False, False),
+        ("clip", "projection", stored.texts(32), True, True),
+        ("siglip", "pooled", stored.texts(32), False, True),
+        ("wav2vec2", "mean", stored.sounds(16000, 0.5), False, False),
+        ("masked_wav2vec2", "mean", stored.sounds(16000, 0.5), True, False),
+    ],
+)
+def test_a_loaded_encoder_pads_and_prepares_as_its_own_processor_does(
+    name, output, modality, pads, prepares, request
+):
+    encode = encoder(request.getfixturevalue(name), output).load(modality, "cpu")
+
+    assert isinstance(encode, PadsRows) == pads
+    assert isinstance(encode, PreparesRows) == prepares
+    assert isinstance(encode, QueuesBatches)
 
 
 def test_rows_do_not_depend_on_their_neighbours_or_their_order(bert):

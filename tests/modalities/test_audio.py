@@ -9,7 +9,7 @@ import soxr
 
 from sampan.errors import InvalidSample
 from sampan.modalities.audio import SHIFTED, Audio
-from sampan.modalities.riff import COUNTED, UNKNOWN
+from sampan.modalities.codecs.riff import COUNTED, UNKNOWN
 from sampan.plugins import Shortened
 from sampan.testing import samples
 from sampan.testing.modalities import ModalityConformance, decoded

@@ -86,6 +86,7 @@ class GatedEncoder:
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
     kinds: ClassVar[tuple[str, ...]] = ("gated",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     batch: int = 8
 
     def memory_bytes(self):
@@ -111,6 +112,7 @@ class SeeingEncoder(GatedEncoder):
     """One process a GPU, which writes down what it is given."""
 
     workers: ClassVar[str] = "one"
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
 
     def __post_init__(self):
         if "SAMPAN_FAKE_GPUS" in os.environ and "extract" in sys.argv:

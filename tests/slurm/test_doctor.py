@@ -9,7 +9,7 @@ import pytest
 import yaml
 from workflows.clone import Clone
 
-from sampan.encoders.weights import weights_digest
+from sampan.weights.digests import weights_digest
 
 pytestmark = pytest.mark.timeout(900)
 

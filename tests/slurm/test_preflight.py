@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sampan.errors import ConfigError
-from sampan.steps import preflight
+from sampan.slurm import preflight
 
 ASKED = {"slurm_account": "sampan", "slurm_partition": "cpu", "mem_mb": 1000, "runtime": 10}
 EXTRA = {"slurm_extra": "--signal=USR1@120 --open-mode=append"}

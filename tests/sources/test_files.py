@@ -39,8 +39,8 @@ def reason(files: SampleFiles, cell: str) -> str:
 def waits(monkeypatch) -> list[float]:
     """Seconds that were waited, without waiting: the clock is set forward."""
     waited: list[float] = []
-    monkeypatch.setattr("sampan.store.durable.time.monotonic", lambda: sum(waited))
-    monkeypatch.setattr("sampan.store.durable.time.sleep", waited.append)
+    monkeypatch.setattr("sampan.storage.durable.time.monotonic", lambda: sum(waited))
+    monkeypatch.setattr("sampan.storage.durable.time.sleep", waited.append)
     return waited
 
 
@@ -387,7 +387,7 @@ def test_a_root_that_is_gone_is_trouble_and_no_missing_file(folder, waits):
 def test_a_root_that_comes_back_is_read(folder, monkeypatch):
     away = folder.with_name("away")
     folder.rename(away)
-    monkeypatch.setattr("sampan.store.durable.time.sleep", lambda _: away.rename(folder))
+    monkeypatch.setattr("sampan.storage.durable.time.sleep", lambda _: away.rename(folder))
 
     assert files_of(folder, patience_seconds=60).read(0, "images/a.png").data == b"aaa"
 

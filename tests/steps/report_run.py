@@ -10,7 +10,8 @@ import numpy as np
 import PIL.Image
 
 from sampan.cli import main
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
+from sampan.plan.jobs import Settings
 
 ROWS = 96
 BROKEN, BLANK, TWICE = 5, 7, 11
@@ -73,25 +74,25 @@ def make(config: dict[str, Any]) -> None:
     """Everything but the report, in one process; verbs that have nothing to do end at once."""
     plan = Plan.parse(config)
     results = Path(config["results"])
-    _verb("scan", plan.scan_spec("squares"), results)
+    _verb("scan", Jobs(plan).scan("squares"), results)
     parts = plan.parts("squares")
     for part in parts:
-        _verb("index", plan.index_spec("squares"), results, "--part", part)
-    _verb("commit", plan.commit_index_spec("squares"), results)
+        _verb("index", Jobs(plan).index("squares"), results, "--part", part)
+    _verb("commit", Jobs(plan).commit_index("squares"), results)
     for stage in (*plan.preprocessed.values(), *plan.features.values()):
         is_feature = stage.kind == "features"
-        make_spec = plan.extract_spec if is_feature else plan.preprocess_spec
+        make_job = Jobs(plan).extract if is_feature else Jobs(plan).preprocess
         receipts = [results / stage.folder / f"receipts/part-{part}.json" for part in parts]
         for part, receipt in zip(parts, receipts, strict=True):
             verb = "extract" if is_feature else "preprocess"
             where = ("--part", part, "--receipt", str(receipt))
-            _verb(verb, make_spec(stage.dataset, stage.name), results, *where)
-        _verb("commit", plan.commit_spec(stage), results)
+            _verb(verb, make_job(stage.dataset, stage.name), results, *where)
+        _verb("commit", Jobs(plan).commit(stage), results)
     for name in plan.models:
-        _verb("train", plan.train_spec(name), results)
-        _verb("evaluate", plan.train_spec(name), results)
+        _verb("train", Jobs(plan).train(name), results)
+        _verb("evaluate", Jobs(plan).train(name), results)
 
 
-def _verb(verb: str, spec: dict[str, Any], results: Path, *more: str) -> None:
-    words = [verb, "--spec", json.dumps(spec), "--results", str(results), *more]
+def _verb(verb: str, job: Settings, results: Path, *more: str) -> None:
+    words = [verb, "--spec", json.dumps(job.to_json()), "--results", str(results), *more]
     assert main(words) == 0, f"sampan {verb} failed"

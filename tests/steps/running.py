@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import distributed
 import numpy as np
 import PIL.Image
 import pipeline
 
-from sampan.plan import Plan
+from sampan.plan import Jobs, Plan
 from sampan.store import ledger
 
 FILES = 8
@@ -84,6 +85,28 @@ def write_table(path: Path, header: Sequence[str], lines: Sequence[Sequence[Any]
         csv.writer(file).writerows([header, *lines])
 
 
+def count_loads(monkeypatch: Any, encoder: type[Any]) -> list[str]:
+    """Grows by a word each time that an encoder of this class is loaded in this process."""
+    loads: list[str] = []
+    load = encoder.load
+    monkeypatch.setattr(
+        encoder, "load", lambda self, *words: (loads.append("load"), load(self, *words))[1]
+    )
+    return loads
+
+
+def count_pools(monkeypatch: Any) -> list[str]:
+    """Grows by a word each time that this process starts a Dask scheduler for workers."""
+    pools: list[str] = []
+    start = distributed.Scheduler.__init__
+    monkeypatch.setattr(
+        distributed.Scheduler,
+        "__init__",
+        lambda self, *words, **more: (pools.append("pool"), start(self, *words, **more))[1],
+    )
+    return pools
+
+
 def elsewhere(config: Mapping[str, Any], results: Path) -> dict[str, Any]:
     """A copy of the config with another results folder."""
     return copy.deepcopy(dict(config)) | {"results": str(results)}
@@ -105,7 +128,7 @@ def training(
     config: Mapping[str, Any], name: str, verb: str = "train", *, memory_mb: int = 4096
 ) -> list[str]:
     plan = Plan.parse(config)
-    spec = json.dumps(plan.train_spec(name), ensure_ascii=False)
+    spec = json.dumps(Jobs(plan).train(name).to_json(), ensure_ascii=False)
     grant = ["--threads", "1", "--memory-mb", str(memory_mb), "--patience-seconds", "0"]
     return [verb, "--spec", spec, "--results", str(plan.results), *grant]
 

@@ -7,7 +7,7 @@ from sampan.cli import main
 from sampan.errors import DataError
 from sampan.plan import Plan
 from sampan.steps.report import check_invalid
-from sampan.store.durable import read_json
+from sampan.storage.durable import read_json
 
 
 @pytest.fixture

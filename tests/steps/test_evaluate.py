@@ -11,7 +11,7 @@ from steps import running
 
 from sampan.cli import main
 from sampan.plan import Plan
-from sampan.store.durable import read_json
+from sampan.storage.durable import read_json
 
 ROWS = 120
 

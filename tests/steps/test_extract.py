@@ -10,8 +10,10 @@ import zarr
 from steps import running
 
 from sampan.cli import main
-from sampan.plan import Plan
-from sampan.store.durable import read_json
+from sampan.encoders.hog import Hog
+from sampan.encoders.ngrams import Ngrams
+from sampan.plan import Jobs, Plan
+from sampan.storage.durable import read_json
 
 MODULE = '''
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ class Odd:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     batch: int = 8
     given: int = 3
@@ -124,12 +127,26 @@ def test_a_job_with_nothing_left_to_do_loads_no_encoder(undisturbed, tmp_path, m
     receipt = Path(words[words.index("--receipt") + 1])
     first = receipt.read_bytes()
     receipt.unlink()
-    monkeypatch.setattr("sampan.steps.extract.loaded", lambda *_: pytest.fail("loaded"))
-    monkeypatch.setattr("sampan.steps.shards.cluster", lambda *_: pytest.fail("a cluster"))
+    loads, pools = running.count_loads(monkeypatch, Hog), running.count_pools(monkeypatch)
 
     assert main(words) == 0
 
     assert receipt.read_bytes() == first
+    assert (loads, pools) == ([], [])
+
+
+def test_a_job_of_a_fresh_stage_loads_its_encoder_and_starts_one_pool(
+    preprocessed, tmp_path, monkeypatch
+):
+    config = copied(preprocessed, tmp_path / "results")
+    loads, pools = running.count_loads(monkeypatch, Hog), running.count_pools(monkeypatch)
+
+    assert main(running.job(config, "extract")) == 0
+
+    assert (loads, pools) == (
+        ["load"],
+        ["pool"],
+    )  # loaded here for its dimensions
 
 
 def test_a_granted_gpu_is_no_matter_to_an_encoder_that_runs_on_the_cpu(tmp_path, monkeypatch):
@@ -143,9 +160,11 @@ def test_a_granted_gpu_is_no_matter_to_an_encoder_that_runs_on_the_cpu(tmp_path,
 def test_a_partition_beyond_the_data_loads_no_encoder(tmp_path, monkeypatch):
     config = pipeline.texts(tmp_path, rows=10)
     pipeline.run(config, ("scan", "index", "preprocess"))
-    monkeypatch.setattr("sampan.steps.extract.loaded", lambda *_: pytest.fail("loaded"))
+    loads, pools = running.count_loads(monkeypatch, Ngrams), running.count_pools(monkeypatch)
 
     assert main(running.job(config, "extract", part=3)) == 0
+
+    assert (loads, pools) == ([], [])
 
     plan = Plan.parse(config)
     receipt = read_json(pipeline.receipts_of(plan, plan.features["texts", "text.ngrams"])[3])
@@ -156,11 +175,11 @@ def test_a_grant_that_is_too_small_is_refused_before_the_encoder_is_loaded(
     preprocessed, tmp_path, monkeypatch, capsys
 ):
     config = copied(preprocessed, tmp_path / "results")
-    monkeypatch.setattr("sampan.steps.extract.loaded", lambda *_: pytest.fail("loaded"))
+    loads = running.count_loads(monkeypatch, Hog)
 
     code = main(running.job(config, "extract", memory_mb=500))
 
-    assert code == 2
+    assert (code, loads) == (2, [])
     error = capsys.readouterr().err
     assert "error: extract image.hog@" in error
     assert "MB of memory with 2 threads; granted: 500 MB" in error
@@ -203,7 +222,7 @@ def odd_words(config, **encoder):
     plan = Plan.parse(config)
     known = plan.features["texts", "text.ngrams"]
     stage = known._replace(name="text.odd", digest="0" * 64)
-    spec = plan.extract_spec("texts", "text.ngrams")
+    spec = Jobs(plan).extract("texts", "text.ngrams").to_json()
     spec |= {"stage": stage._asdict(), "encoder": {"kind": "odd", **encoder}}
     variant = plan.results / stage.folder
     where = ["--results", str(plan.results), "--part", "0"]
@@ -236,5 +255,5 @@ def test_an_encoder_that_breaks_its_contract_is_named(odd):
     done = pipeline.sampan(*words, PYTHONPATH=str(folder))
 
     assert done.returncode == 2, done.stderr
-    assert "error: encoders 'odd': gave embeddings (7, 2) for 7 rows" in done.stderr
+    assert "its encoder gave embeddings (7, 2) for 7 rows of 3 dimensions" in done.stderr
     assert not list(variant.glob("receipts/*"))

@@ -14,8 +14,8 @@ from steps import running
 from steps.test_train import texts
 
 from sampan.cli import main
-from sampan.steps import forget, verify
-from sampan.store import lease
+from sampan.operations import forget, verify
+from sampan.storage import lease
 
 SITE = """
 import os, re, time
@@ -206,7 +206,7 @@ def test_a_sleeper_whose_successor_was_killed_is_fenced_by_the_next(config, tmp_
     first = Sleeper(preprocess(config), tmp_path / "a", r"-> .*/text/c\.1\.", held)
     replace(config, "second")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sampan.store.outbox._remove", lambda path: 1 / 0)
+        patch.setattr("sampan.storage.outbox._remove", lambda path: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main(preprocess(config))
     assert main(preprocess(config)) == 0

@@ -11,17 +11,17 @@ import pipeline
 import pyarrow.parquet as pq
 import pytest
 import zarr
+from execution.test_culprits import site  # noqa: F401 # a fixture
 from steps import running
-from steps.test_isolate import site  # noqa: F401 # a fixture
 
 import sampan
 from sampan.cli import main
-from sampan.encoders.weights import weights_digest
+from sampan.operations.verify import faults, repair
 from sampan.plan import Plan
-from sampan.steps.verify import faults, repair
-from sampan.store.durable import read_json
+from sampan.storage.durable import read_json
 from sampan.store.layout import Layout
 from sampan.store.variant import Variant
+from sampan.weights.digests import weights_digest
 
 STORED = ("scan", "index", "preprocess", "extract")
 FUSED = ("scan", "index", "extract")
@@ -144,8 +144,8 @@ def test_the_log_says_how_busy_the_stages_were(indexed, caplog):
 
     (line,) = [text for text in caplog.messages if "waited" in text]
     assert re.search(
-        r"image\.hog@\w+ part 0: the encoder waited \d+ % of the time for data; "
-        r"read \d+ %, decode \d+ %, encode \d+ %, write \d+ % of [\d.]+ s on 2 threads$",
+        r"image\.hog@\w+ part 0: 48 samples in .*; the encoder waited \d+ % of the time for data; "
+        r"read \d+ %, decode \d+ %, encode \d+ %, write \d+ % of [\d.]+ s$",
         line,
     )
 

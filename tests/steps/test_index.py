@@ -9,13 +9,13 @@ from configs import small
 
 from sampan.compute import Grant
 from sampan.errors import DataError, StorageError
-from sampan.plan import Plan
+from sampan.index import parts as store
+from sampan.index.parts import IndexFolder, IndexPart
+from sampan.plan import Jobs, Plan
 from sampan.steps.index import cell_line, index_part
 from sampan.steps.scan import scan
-from sampan.store import index as store
-from sampan.store.durable import read_json
+from sampan.storage.durable import read_json
 from sampan.store.identity import keys_digest
-from sampan.store.index import IndexFolder, IndexPart
 
 Row = dict[str, Any]
 
@@ -42,9 +42,9 @@ def indexed(folder: Path, *paths: Path, **settings: Any) -> IndexFolder:
     index = IndexFolder(folder / "results/d/index")
     grant = Grant(threads=1, memory_mb=2048)
     results = folder / "results"
-    scan(plan.scan_spec("d"), index, grant, renumber=True, results=results, patience_seconds=0)
+    scan(Jobs(plan).scan("d"), index, grant, renumber=True, results=results, patience_seconds=0)
     for part in range(len(plan.parts("d"))):
-        index_part(plan.index_spec("d"), index, part, patience_seconds=0)
+        index_part(Jobs(plan).index("d"), index, part, patience_seconds=0)
     return index
 
 
@@ -92,9 +92,9 @@ def test_partitions_that_share_a_file_of_the_scan_list_their_own_samples(tmp_pat
     index, results = IndexFolder(tmp_path / "results/d/index"), tmp_path / "results"
     grant = Grant(threads=1, memory_mb=2048)
 
-    scan(plan.scan_spec("d"), index, grant, renumber=False, results=results)
+    scan(Jobs(plan).scan("d"), index, grant, renumber=False, results=results)
     for part in (0, 1, 298, 299):
-        index_part(plan.index_spec("d"), index, part)
+        index_part(Jobs(plan).index("d"), index, part)
 
     made = {str(path.relative_to(results)) for path in index.path.glob("plan/*.json")}
     assert made == set(plan.plan_files("d"))
@@ -372,7 +372,7 @@ def test_a_table_that_changed_after_the_scan_is_refused_and_the_old_part_stays(t
 
     with pytest.raises(DataError, match=r"no longer those that the scan found; .* run make update"):
         for part in (0, 1):
-            index_part(plan.index_spec("d"), index, part, patience_seconds=0)
+            index_part(Jobs(plan).index("d"), index, part, patience_seconds=0)
 
     assert [index.part(part).read_bytes() for part in (0, 1)] == before
     assert not list(index.path.glob(".*partial"))
@@ -385,7 +385,7 @@ def test_a_table_that_is_gone_after_the_scan_is_an_error_line(tmp_path):
     plan = Plan.parse(small({"datasets.d.source.0.path": str(table)}))
 
     with pytest.raises(StorageError, match=r"t\.jsonl.*No such file|No such file"):
-        index_part(plan.index_spec("d"), index, 0, patience_seconds=0)
+        index_part(Jobs(plan).index("d"), index, 0, patience_seconds=0)
 
 
 def test_labels_groups_and_splits_are_kept_in_one_form_and_what_was_folded_is_noted(

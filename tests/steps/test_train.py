@@ -14,7 +14,7 @@ import safetensors.numpy
 from steps import running
 
 from sampan.cli import main
-from sampan.store import durable
+from sampan.storage import durable
 
 ROWS = 150
 BLANK = {49, 99, 149}

@@ -8,8 +8,8 @@ import pytest
 
 from sampan.errors import ConfigError
 from sampan.steps import watch
-from sampan.store import lease
-from sampan.store.lease import Lease, attempts
+from sampan.storage import lease
+from sampan.storage.lease import Lease, attempts
 
 SQUEUE = """#!/bin/sh
 cat "$SLURM_FOLDER/squeue"

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.plugins import ArraySpec
-from sampan.store import committed, outbox
+from sampan.storage import outbox
+from sampan.store import committed
 from sampan.store import layout as layouts
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record

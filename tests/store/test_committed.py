@@ -7,9 +7,9 @@ import zarr
 from store import partitions
 
 from sampan.errors import StorageError
+from sampan.storage.durable import read_json, write_json
 from sampan.store import ledger
 from sampan.store.committed import Committed
-from sampan.store.durable import read_json, write_json
 from sampan.store.variant import Variant
 
 ROWS = 76

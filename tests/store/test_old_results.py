@@ -28,7 +28,8 @@ REVISIONS = {"preprocess": 2, "extract": 1, "modalities.text": 1, "encoders.ngra
 def config(tmp_path, monkeypatch):
     shutil.copytree(OLD, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plugins, "REVISIONS", {**plugins.REVISIONS, **REVISIONS})
+    for name, revision in REVISIONS.items():
+        monkeypatch.setitem(plugins.REVISIONS, name, revision)
     return json.loads((tmp_path / "config.json").read_text())
 
 

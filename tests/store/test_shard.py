@@ -15,7 +15,7 @@ import zarr
 
 from sampan.errors import StorageError
 from sampan.plugins import ArraySpec
-from sampan.store.durable import write_json
+from sampan.storage.durable import write_json
 from sampan.store.layout import GROUP_METADATA, ArrayLayout
 from sampan.store.read import Reader
 from sampan.store.shard import ShardWriter, crc32c_of

@@ -9,9 +9,9 @@ from annotated_types import Gt
 
 from sampan.errors import InvalidSample
 from sampan.modalities.text import Text
-from sampan.plugins import ArraySpec, Decoded
+from sampan.plugins import ArraySpec, Decoded, ReadyEmbeddings
 from sampan.testing import samples
-from sampan.testing.encoders import Batch, EncoderConformance
+from sampan.testing.encoders import EncoderConformance, RowBatch
 from sampan.testing.modalities import ModalityConformance
 from sampan.testing.plugins import array_libraries_loaded_by
 
@@ -149,7 +149,7 @@ def test_settings_against_the_contract_fail(plugin, test):
 
 
 def test_a_module_that_imports_an_array_library_is_found_out():
-    assert "numpy" in array_libraries_loaded_by("sampan.modalities.raster")
+    assert "numpy" in array_libraries_loaded_by("sampan.modalities.codecs.raster")
     assert array_libraries_loaded_by("sampan.modalities.image") == []
 
 
@@ -214,6 +214,16 @@ class SaysNothing(Histogram):
         return np.ones((len(data), 256), np.float32)
 
 
+class LosesText(Histogram):
+    def prepare(self, data, length):
+        return np.zeros_like(data), length
+
+
+class QueuesOthers(Histogram):
+    def begin(self, data, length):
+        return ReadyEmbeddings(self(data, length) + 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Histograms:
     """Keeps to the contract as an encoder."""
@@ -221,6 +231,7 @@ class Histograms:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     batch: int = 64
     """Rows in a batch at most."""
 
@@ -258,6 +269,8 @@ class TestHistograms(EncoderConformance):
         (KnowsItsBatch(), "test_another_split_into_batches_gives_the_same_embeddings"),
         (Sorts(), "test_rows_keep_their_order"),
         (Normalises(), "test_its_input_is_left_as_it_was"),
+        (LosesText(), "test_rows_that_it_prepares_give_the_same_embeddings"),
+        (QueuesOthers(), "test_batches_that_it_queues_give_the_same_embeddings"),
         (SaysNothing(), "test_different_samples_get_different_embeddings"),
     ],
 )
@@ -265,4 +278,4 @@ def test_an_encoder_against_the_contract_fails(encode, test):
     rows = np.random.default_rng(0).integers(0, 256, (5, 16), dtype=np.uint8)
 
     with pytest.raises(BREACH):
-        getattr(EncoderConformance(), test)(encode, Batch(rows, np.full(5, 16, np.int32)))
+        getattr(EncoderConformance(), test)(encode, RowBatch(rows, np.full(5, 16, np.int32)))

@@ -6,8 +6,8 @@ import pytest
 from workflows.clone import PROFILE, ROOT, Clone
 
 from sampan.config.load import read
+from sampan.operations.estimate.jobs import jobs_of, rows_of
 from sampan.plan import Plan
-from sampan.steps.estimate.jobs import jobs_of, rows_of
 
 CONFIGS = [ROOT / "config.yaml", ROOT / "workflows/emoji/config.yaml"]
 

@@ -8,8 +8,8 @@ import pytest
 from steps import running
 from workflows.clone import PROFILE, Clone
 
+from sampan.operations.estimate.jobs import jobs_of, rows_of
 from sampan.plan import Plan
-from sampan.steps.estimate.jobs import jobs_of, rows_of
 
 
 @pytest.fixture(scope="module")

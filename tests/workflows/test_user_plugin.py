@@ -24,6 +24,7 @@ class Lengths:
     __pydantic_config__: ClassVar[dict[str, Any]] = {{"extra": "forbid"}}
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     workers: ClassVar[str] = "processes"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     batch: int = 64
     """Rows in a batch."""
 

@@ -17,7 +17,7 @@ from workflows.dry_runs import planned
 
 import sampan
 from sampan.plan import Plan
-from sampan.store.lease import Lease
+from sampan.storage.lease import Lease
 
 pytestmark = pytest.mark.timeout(600)
 

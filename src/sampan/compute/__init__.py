@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from sampan.compute.stopping import without_signals
 from sampan.errors import ConfigError, StorageError
-from sampan.stopping import without_signals
 
 if TYPE_CHECKING:
     from sampan.compute.nodes import Cluster

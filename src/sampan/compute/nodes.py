@@ -16,6 +16,7 @@ from distributed.core import Status
 
 from sampan.compute import sockets as sockets  # a worker's process learns the addresses from here
 from sampan.errors import ConfigError
+from sampan.terminal import set_up_log
 
 STARTS = 4
 """How often a worker may die before it is up."""
@@ -50,9 +51,17 @@ class Worker(Reserved, distributed.Worker):
     pass
 
 
+class ProcessWorker(Worker):
+    """One in a process of its own, where nothing has set up a log yet."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        set_up_log()
+        super().__init__(*args, **options)
+
+
 class Nanny(Reserved, distributed.Nanny):
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, worker_class=Worker, **options)
+        super().__init__(*args, worker_class=ProcessWorker, **options)
         self._is_up = False
         self._failed: list[int] = []
         """Exit statuses of starts in a row."""

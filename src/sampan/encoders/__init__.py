@@ -1,1 +1,1 @@
-"""Encoders: batches of one stored modality → embeddings."""
+"""Encoders: batches of one modality, stored or decoded on the way → embeddings. A plug-in each."""

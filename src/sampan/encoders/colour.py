@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from sampan.errors import ConfigError
-from sampan.plugins import Encode, Modality
+from sampan.plugins import Device, Encode, Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,7 @@ class Colour:
     }
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     workers: ClassVar[Literal["processes", "one"]] = "processes"
+    devices: ClassVar[tuple[Device, ...]] = ("cpu",)
 
     bins: Annotated[int, Interval(ge=2, le=32)] = 6
     """Parts into which the 256 values of a channel are cut."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from sampan.errors import ConfigError
-from sampan.memory import rows_of_block
-from sampan.plugins import Encode, Modality
+from sampan.plan.memory import rows_of_block
+from sampan.plugins import Device, Encode, Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ class Hog:
     }
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     workers: ClassVar[Literal["processes", "one"]] = "processes"
+    devices: ClassVar[tuple[Device, ...]] = ("cpu",)
 
     orientations: Annotated[int, Interval(gt=0, le=180)] = 9
     """Bins of a histogram over 180°."""

@@ -7,7 +7,7 @@ from annotated_types import Interval
 
 from sampan.encoders.rows import used, waves
 from sampan.errors import ConfigError
-from sampan.plugins import Encode, Modality
+from sampan.plugins import Device, Encode, Modality, SampledInTime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,7 @@ class Logmel:
     }
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
     workers: ClassVar[Literal["processes", "one"]] = "processes"
+    devices: ClassVar[tuple[Device, ...]] = ("cpu",)
 
     bands: Annotated[int, Interval(gt=0, le=4_096)] = 40
     """Mel bands."""
@@ -63,7 +64,7 @@ class Logmel:
     def row_memory_bytes(self, modality: Modality) -> int:
         """All frames of one sound, windowed and padded, their spectra, powers and bands."""
         (samples,) = modality.array().shape
-        rate_hz = getattr(modality, "rate_hz", 1)
+        rate_hz = modality.rate_hz if isinstance(modality, SampledInTime) else 1
         window, hop = (max(1, round(s * rate_hz)) for s in (self.window_seconds, self.hop_seconds))
         points = _points(window)
         frames = 1 + max(0, samples - window) // hop
@@ -72,9 +73,9 @@ class Logmel:
 
     def check(self, modality: Modality) -> list[str]:
         spec = modality.array()
-        rate_hz = getattr(modality, "rate_hz", None)
-        if spec.dims != ("time",) or rate_hz is None:
+        if spec.dims != ("time",) or not isinstance(modality, SampledInTime):
             return [f"logmel takes sound (time) with a rate_hz, this has ({', '.join(spec.dims)})"]
+        rate_hz = modality.rate_hz
         window, hop = (round(s * rate_hz) for s in (self.window_seconds, self.hop_seconds))
         if window < 2 or hop < 1:
             return [
@@ -103,7 +104,8 @@ class Logmel:
             raise ConfigError(faults)
         import numpy as np
 
-        rate_hz = modality.rate_hz  # type: ignore[attr-defined] # `check` saw it
+        assert isinstance(modality, SampledInTime)  # `check` saw it
+        rate_hz = modality.rate_hz
         window = round(self.window_seconds * rate_hz)
         return _Logmel(
             window=window,

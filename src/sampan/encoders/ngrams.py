@@ -9,8 +9,8 @@ from annotated_types import Interval
 
 from sampan.encoders.rows import texts
 from sampan.errors import ConfigError
-from sampan.memory import rows_of_block
-from sampan.plugins import Encode, Modality
+from sampan.plan.memory import rows_of_block
+from sampan.plugins import Device, Encode, Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,7 @@ class Ngrams:
     }
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     workers: ClassVar[Literal["processes", "one"]] = "processes"
+    devices: ClassVar[tuple[Device, ...]] = ("cpu",)
 
     dimensions: Annotated[int, Interval(ge=2, le=1 << 20)] = 512
     """Length of an embedding."""

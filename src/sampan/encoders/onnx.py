@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sampan.encoders.feeds import Feed, feed_of
-from sampan.encoders.inputs import DECIDES, Prepare, blank, kind_of, wanted_settings
-from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
+from sampan.encoders.pretrained.binding import GraphBinding, bind_graph
+from sampan.encoders.pretrained.inputs import (
+    LARGEST_DECODING,
+    ROW_OVERHEAD,
+    Inputs,
+    TextInputs,
+    blank,
+    decoding_settings,
+    kind_of,
+)
 from sampan.errors import ConfigError, PluginError, SampanError
-from sampan.plugins import Encode, Modality
+from sampan.plugins import Device, Encode, Modality
+from sampan.weights.digests import check_digest, refuse_other
+from sampan.weights.folder import refuse_unsafe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +50,7 @@ class Onnx:
     }
     kinds: ClassVar[tuple[str, ...]] = ("image", "text", "audio")
     workers: ClassVar[Literal["processes", "one"]] = "one"
-    decides: ClassVar[dict[str, dict[str, Any]]] = DECIDES
+    devices: ClassVar[tuple[Device, ...]] = ("cpu", "cuda")
 
     path: Path = field(metadata={"identity": False})
     """Folder with *.onnx, config.json and the model's own processor or tokenizer."""
@@ -67,17 +76,21 @@ class Onnx:
     def memory_bytes(self) -> int:
         return self.memory_mb * 1_000_000
 
-    def wants(self, kind: str) -> dict[str, Any]:
+    @classmethod
+    def largest_decoding(cls, kind: str) -> Mapping[str, Any]:
+        return LARGEST_DECODING.get(kind, {})
+
+    def decoding(self, kind: str) -> Mapping[str, Any]:
         """As every encoder; reads config and processor, no weights."""
         refuse_unsafe(self.path, "onnx")
-        return wanted_settings(self.path, kind)
+        return decoding_settings(self.path, kind)
 
     def check(self, modality: Modality) -> list[str]:
         """As every encoder; reads config, processor, tokenizer and the graph, no weights."""
         try:
             _refuse_missing_library()
             refuse_unsafe(self.path, "onnx")
-            feed_of(self.path, modality, self.output)
+            bind_graph(self.path, modality, self.output)
         except SampanError as fault:
             return list(fault.faults)
         return []
@@ -92,11 +105,13 @@ class Onnx:
         _refuse_missing_library()
         refuse_unsafe(self.path, "onnx")
         refuse_other(self.path, self.digest, "onnx")
-        feed = feed_of(self.path, modality, self.output)
-        encode = _Onnx(session=_session(feed.file, device), feed=feed, output=self.output)
-        with _told(feed.file, "fails on a blank row"):
+        binding = bind_graph(self.path, modality, self.output)
+        encode = _class_for(binding.inputs)(
+            session=_session(binding.file, device), binding=binding, output=self.output
+        )
+        with _told(binding.file, "fails on a blank row"):
             encode.dimensions = encode(*blank(modality)).shape[1]
-            if feed.ignores_mask:
+            if binding.ignores_mask:
                 _refuse_padding_that_counts(encode, modality)
         return encode
 
@@ -104,17 +119,9 @@ class Onnx:
 @dataclass(kw_only=True)
 class _Onnx:
     session: Any
-    feed: Feed
+    binding: GraphBinding
     output: str
     dimensions: int = 0
-
-    @property
-    def pads(self) -> bool:
-        return self.feed.inputs.pads
-
-    @property
-    def prepare(self) -> Prepare | None:
-        return self.feed.inputs.prepare
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
@@ -123,22 +130,45 @@ class _Onnx:
         import torch
 
         parts = []
-        for made, mask in self.feed.inputs(data, length):
+        for made, mask in self.binding.inputs(data, length):
             fed = {
                 name: np.ascontiguousarray(made[name].numpy(), dtype=value.dtype)
-                for name, value in self.feed.wanted.items()
+                for name, value in self.binding.wanted.items()
             }
-            found = torch.from_numpy(self.session.run([self.feed.name], fed)[0])
+            found = torch.from_numpy(self.session.run([self.binding.name], fed)[0])
             if self.output == "sentence":
-                assert self.feed.head is not None and mask is not None  # text alone has it
-                parts.append(self.feed.head(found, mask).numpy())
+                assert self.binding.head is not None and mask is not None  # text alone has it
+                parts.append(self.binding.head(found, mask).numpy())
             elif self.output in ("cls", "mean"):
-                read = self.feed.places.read(self.output, found, mask)
+                read = self.binding.places.read(self.output, found, mask)
                 assert read is not None  # an output that is not there was refused
                 parts.append(read.numpy())
             else:
                 parts.append(found.float().flatten(1).numpy())
         return np.concatenate(parts)
+
+
+class _Padded(_Onnx):
+    row_overhead = ROW_OVERHEAD
+
+
+class _Texts(_Onnx):
+    def prepare(
+        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
+    ) -> "tuple[NDArray[Any], NDArray[np.int32]]":
+        assert isinstance(self.binding.inputs, TextInputs)
+        return self.binding.inputs.prepare(data, length)
+
+
+class _PaddedTexts(_Texts):
+    row_overhead = ROW_OVERHEAD
+
+
+def _class_for(inputs: Inputs) -> type[_Onnx]:
+    """The loaded encoder that can do what its inputs can."""
+    if isinstance(inputs, TextInputs):
+        return _PaddedTexts if inputs.pads else _Texts
+    return _Padded if inputs.pads else _Onnx
 
 
 def _refuse_padding_that_counts(encode: _Onnx, modality: Modality) -> None:
@@ -162,7 +192,7 @@ def _refuse_padding_that_counts(encode: _Onnx, modality: Modality) -> None:
     difference = float(np.abs(alone - beside).max())
     if not difference <= 1e-3 * max(1.0, float(np.abs(alone).max())):
         raise ConfigError(
-            f"{encode.feed.file}: takes no attention_mask, and an embedding changes by "
+            f"{encode.binding.file}: takes no attention_mask, and an embedding changes by "
             f"{difference:.2g} with the padding beside it; export it with attention_mask"
         )
 

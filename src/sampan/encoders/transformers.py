@@ -1,7 +1,7 @@
 """Encoders of the transformers library, from a local folder."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,25 +9,33 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sampan.encoders.compiling import compile_module, compiling, of_any_size
-from sampan.encoders.inputs import (
-    DECIDES,
-    Inputs,
-    Prepare,
-    blank,
-    inputs_of,
-    kind_of,
-    modality_faults,
-    wanted_settings,
+from sampan.encoders.pretrained.architecture import build_architecture, shape_faults
+from sampan.encoders.pretrained.backbone import (
+    OUTPUTS,
+    Backbone,
+    load_backbone,
+    no_output,
+    reads_encoder_alone,
 )
-from sampan.encoders.precision import round_weights
-from sampan.encoders.sentence import refuse_other_output
-from sampan.encoders.skeletons import shape_faults, skeleton
-from sampan.encoders.streams import Fetched, Lane, lane_to
-from sampan.encoders.towers import OUTPUTS, Tower, no_output, reads_encoder_alone, tower_of
-from sampan.encoders.weights import check_digest, refuse_other, refuse_unsafe
+from sampan.encoders.pretrained.compiling import compile_module, compiling, of_any_size
+from sampan.encoders.pretrained.inputs import (
+    LARGEST_DECODING,
+    ROW_OVERHEAD,
+    Inputs,
+    TextInputs,
+    blank,
+    decoding_settings,
+    kind_of,
+    make_inputs,
+    modality_faults,
+)
+from sampan.encoders.pretrained.precision import round_weights
+from sampan.encoders.pretrained.sentence import refuse_other_output
+from sampan.encoders.pretrained.transfer import Transfer, transfer_to
 from sampan.errors import ConfigError, PluginError, SampanError
-from sampan.plugins import Encode, Modality
+from sampan.plugins import Device, Encode, Modality, PendingEmbeddings
+from sampan.weights.digests import check_digest, refuse_other
+from sampan.weights.folder import refuse_unsafe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +62,7 @@ class Transformers:
     }
     kinds: ClassVar[tuple[str, ...]] = ("image", "text", "audio")
     workers: ClassVar[Literal["processes", "one"]] = "one"
-    decides: ClassVar[dict[str, dict[str, Any]]] = DECIDES
+    devices: ClassVar[tuple[Device, ...]] = ("cpu", "cuda")
 
     path: Path = field(metadata={"identity": False})
     """Folder with config.json, *.safetensors and the model's own processor or tokenizer."""
@@ -88,16 +96,20 @@ class Transformers:
     def memory_bytes(self) -> int:
         return self.memory_mb * 1_000_000
 
-    def wants(self, kind: str) -> dict[str, Any]:
+    @classmethod
+    def largest_decoding(cls, kind: str) -> Mapping[str, Any]:
+        return LARGEST_DECODING.get(kind, {})
+
+    def decoding(self, kind: str) -> Mapping[str, Any]:
         """As every encoder; reads config and processor, no weights."""
         refuse_unsafe(self.path)
-        return wanted_settings(self.path, kind)
+        return decoding_settings(self.path, kind)
 
     def check(self, modality: Modality) -> list[str]:
         """As every encoder; reads config, processor and tokenizer, no weights."""
         try:
             refuse_unsafe(self.path)
-            model = skeleton(self.path)
+            model = build_architecture(self.path)
             refuse_other_output(self.path, kind_of(modality), self.output, model)
             return shape_faults(self.path, model) or modality_faults(self.path, modality, model)
         except SampanError as fault:
@@ -113,25 +125,25 @@ class Transformers:
         refuse_unsafe(self.path)
         refuse_other(self.path, self.digest)
         _refuse_missing_gpu(device)
-        model = skeleton(self.path)
-        kind, lane = kind_of(modality), lane_to(device)
+        model = build_architecture(self.path)
+        kind, transfer = kind_of(modality), transfer_to(device)
         refuse_other_output(self.path, kind, self.output, model)
         faults = shape_faults(self.path, model) or modality_faults(self.path, modality, model)
         if faults:
             raise ConfigError(faults)
         if reads_encoder_alone(model):
-            # a warning, since a worker's log shows nothing else
-            log.warning("%s: %s: its encoder alone is read", self.path, model.config.model_type)
-        tower = tower_of(self.path, kind, device, self.output)
+            log.info("%s: %s: its encoder alone is read", self.path, model.config.model_type)
+        backbone = load_backbone(self.path, kind, device, self.output)
         if self.dtype == "bfloat16":
-            round_weights(tower.whole)
-        encode = _Transformers(
-            tower=tower,
-            inputs=inputs_of(self.path, kind, tower.module, lane),
+            round_weights(backbone.whole)
+        inputs = make_inputs(self.path, kind, backbone.module, transfer)
+        encode = _class_for(inputs)(
+            backbone=backbone,
+            inputs=inputs,
             output=self.output,
             dtype=self.dtype,
             device=device,
-            lane=lane,
+            transfer=transfer,
         )
         with _told(self.path, model.config.model_type):
             found = encode.outputs(*blank(modality))
@@ -139,47 +151,39 @@ class Transformers:
             raise no_output(self.path, model.config.model_type, self.output, kind, found)
         encode.dimensions = found[self.output]
         if self.compile:
-            compile_module(tower.module, device)
+            compile_module(backbone.module, device)
             encode.compiled = True
         return encode
 
 
 @dataclass(kw_only=True)
 class _Transformers:
-    tower: Tower
+    backbone: Backbone
     inputs: Inputs
     output: str
     dtype: str
     device: str
-    lane: Lane
+    transfer: Transfer
     dimensions: int = 0
     compiled: bool = False
-
-    @property
-    def pads(self) -> bool:
-        return self.inputs.pads
-
-    @property
-    def prepare(self) -> Prepare | None:
-        return self.inputs.prepare
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
     ) -> "NDArray[np.float32]":
         return self.begin(data, length)()
 
-    def begin(self, data: "NDArray[Any]", length: "NDArray[np.int32] | None") -> Fetched:
+    def begin(self, data: "NDArray[Any]", length: "NDArray[np.int32] | None") -> PendingEmbeddings:
         """As every encoder; on a GPU it comes back once all is queued."""
         import torch
 
         with torch.inference_mode(), self._precision():
             parts = list(self.inputs(data, length))
-            return self.lane.fetch(lambda: torch.cat([self._read(*part) for part in parts]))
+            return self.transfer.fetch(lambda: torch.cat([self._read(*part) for part in parts]))
 
     def _read(
         self, inputs: "dict[str, torch.Tensor]", mask: "torch.Tensor | None"
     ) -> "torch.Tensor":
-        read = self._compiled if self.compiled else self.tower.read
+        read = self._compiled if self.compiled else self.backbone.read
         found = read(self.output, inputs, mask)
         assert found is not None  # an output that is not there was refused
         return found
@@ -193,9 +197,9 @@ class _Transformers:
         if rows == 1:  # torch would make another program of a single row
             inputs = {name: torch.cat([values, values]) for name, values in inputs.items()}
             mask = None if mask is None else torch.cat([mask, mask])
-        of_any_size(inputs.values(), by_length=self.pads)
+        of_any_size(inputs.values(), by_length=self.inputs.pads)
         with compiling():
-            found = self.tower.read(output, inputs, mask)
+            found = self.backbone.read(output, inputs, mask)
         return None if found is None else found[:rows]
 
     def outputs(self, data: "NDArray[Any]", length: "NDArray[np.int32] | None") -> dict[str, int]:
@@ -204,13 +208,37 @@ class _Transformers:
 
         with torch.inference_mode(), self._precision():
             ((inputs, mask),) = self.inputs(data, length)
-            read = {name: self.tower.read(name, inputs, mask) for name in OUTPUTS}
+            read = {name: self.backbone.read(name, inputs, mask) for name in OUTPUTS}
         return {name: found.shape[1] for name, found in read.items() if found is not None}
 
     def _precision(self) -> "torch.autocast":
         import torch
 
         return torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == "bfloat16")
+
+
+class _Padded(_Transformers):
+    row_overhead = ROW_OVERHEAD
+
+
+class _Texts(_Transformers):
+    inputs: TextInputs
+
+    def prepare(
+        self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
+    ) -> "tuple[NDArray[Any], NDArray[np.int32]]":
+        return self.inputs.prepare(data, length)
+
+
+class _PaddedTexts(_Texts):
+    row_overhead = ROW_OVERHEAD
+
+
+def _class_for(inputs: Inputs) -> type[_Transformers]:
+    """The loaded encoder that can do what its inputs can."""
+    if isinstance(inputs, TextInputs):
+        return _PaddedTexts if inputs.pads else _Texts
+    return _Padded if inputs.pads else _Transformers
 
 
 @contextmanager

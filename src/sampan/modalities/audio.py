@@ -12,9 +12,9 @@ from annotated_types import Ge, Gt, Le
 
 from sampan.errors import InvalidSample
 from sampan.formats import MP3, described, plain, recognised
-from sampan.modalities.limits import check_size
-from sampan.modalities.mpeg import behind_tags, first_frame
-from sampan.modalities.riff import UNKNOWN, closed, data_chunk
+from sampan.modalities.codecs.limits import check_size
+from sampan.modalities.codecs.mpeg import behind_tags, first_frame
+from sampan.modalities.codecs.riff import UNKNOWN, closed, data_chunk
 from sampan.plugins import ArraySpec, Decoded, Shortened
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt, Le
 
-from sampan.modalities.limits import check_size
-from sampan.modalities.window import SIDEWAYS, Window, upright, window
+from sampan.modalities.codecs.limits import check_size
+from sampan.modalities.codecs.placement import SIDEWAYS, Placement, place, upright
 from sampan.plugins import ArraySpec, Decoded
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Image:
 
     def decode(self, data: bytes, out: "NDArray[np.uint8]") -> Decoded:
         """Fill `out` (y, x, channel); `InvalidSample` if it is no image, damaged, or too large."""
-        from sampan.modalities import depth, jpeg, raster
+        from sampan.modalities.codecs import depth, jpeg, raster
 
         check_size(data, self.max_bytes)
         size = jpeg.plain_size(data)
@@ -125,10 +125,10 @@ class Image:
             out[...] = upright(raster.resized(flat, lying), turned)
         return Decoded(notes=(*notes, *more))
 
-    def _lying(self, height: int, width: int, turned: int) -> Window:
+    def _lying(self, height: int, width: int, turned: int) -> Placement:
         """What to keep of a picture that lies in its file with this Exif orientation."""
         sides = (width, height) if turned in SIDEWAYS else (height, width)
-        kept = window(*sides, to_height=self.height, to_width=self.width, fit=self.fit)
+        kept = place(*sides, to_height=self.height, to_width=self.width, fit=self.fit)
         return kept.lying(turned)
 
     def _from_jpeg(
@@ -137,8 +137,8 @@ class Image:
         """
         Decoded no larger than needed: notes once `out` is filled, None for no verdict.
         """
-        from sampan.modalities import jpeg, resampling
-        from sampan.modalities.scratch import scratch
+        from sampan.modalities.codecs import jpeg, resampling
+        from sampan.modalities.codecs.scratch import scratch
 
         to = self._lying(height, width, turned)
         scaled = jpeg.decode(

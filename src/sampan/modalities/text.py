@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from sampan.errors import InvalidSample
 from sampan.formats import ANNEX, HTML, LFS, PDF, RTF, described, recognised
-from sampan.modalities.limits import check_size
+from sampan.modalities.codecs.limits import check_size
 from sampan.plugins import ArraySpec, Decoded, Shortened
 
 if TYPE_CHECKING:

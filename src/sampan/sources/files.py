@@ -23,7 +23,7 @@ from sampan.sources.opening import (
     other_form,
     refuse_unless_regular,
 )
-from sampan.store.durable import patiently
+from sampan.storage.durable import patiently
 
 TRIES = 3
 """How often a file is read that changes while it is read."""

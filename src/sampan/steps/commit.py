@@ -13,35 +13,43 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sampan.errors import DataError, StorageError
-from sampan.plan import Stage
-from sampan.steps.flags import add_flags, partitions, stage_of, variant_of
-from sampan.steps.turn import Turn, take_turn
+from sampan.execution.turn import Turn, take_turn
+from sampan.index.parts import IndexFolder, IndexPart
+from sampan.plan.jobs import CommitIndexJob, CommitJob, changed_settings
+from sampan.steps.flags import add_events, add_spec
+from sampan.storage.durable import read_json, with_checksum, write_json
 from sampan.store.committed import commit
 from sampan.store.documents import ColumnsReceipt, Receipt
-from sampan.store.durable import read_json, with_checksum, write_json
-from sampan.store.index import IndexFolder, IndexPart
+from sampan.store.variant import Variant
 
 log = logging.getLogger("sampan")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser)
+    add_spec(parser, _job)
+    parser.add_argument("--results", type=Path, required=True, help="the results folder")
+    add_events(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    if "stage" in args.spec:
-        stage = stage_of(args.spec["stage"])
+    if isinstance(args.job, CommitJob):
+        stage = args.job.stage
         leases, what = args.results / stage.folder / "leases", f"commit {stage.variant}"
         with take_turn(leases, "commit", what, patience_seconds=0) as turn:
-            commit_stage(args.spec, args.results, turn)
+            commit_stage(args.job, args.results, turn)
     else:
-        commit_index(args.spec, args.results)
+        commit_index(args.job, args.results)
 
 
-def commit_stage(spec: dict[str, Any], results: Path, turn: Turn) -> None:
+def _job(value: Any) -> CommitJob | CommitIndexJob:
+    is_stage = isinstance(value, dict) and "stage" in value
+    return CommitJob.from_json(value) if is_stage else CommitIndexJob.from_json(value)
+
+
+def commit_stage(job: CommitJob, results: Path, turn: Turn) -> None:
     """Commit a variant of a stage, unless more of its samples are invalid than `max_invalid`."""
-    stage, variant = stage_of(spec["stage"]), variant_of(results, spec["stage"])
-    receipts = [variant.receipt(part) for part in partitions(spec)]
+    stage, variant = job.stage, Variant.of(results, job.stage)
+    receipts = [variant.receipt(part) for part in job.partitions]
     rows = present = 0
     reasons: Counter[str] = Counter()
     for path in receipts:
@@ -54,10 +62,11 @@ def commit_stage(spec: dict[str, Any], results: Path, turn: Turn) -> None:
         present += receipt["rows"] - receipt.get("absent", 0)
         reasons.update(receipt["reasons"])
     counts = Counts(rows, present, reasons)
-    if fault := too_many_invalid(stage, results, counts, spec["max_invalid"]):
+    if fault := too_many_invalid(job, results, counts):
         raise DataError(fault)
+    said = job.to_json()
     header: dict[str, Any] = {
-        name: spec[name] for name in ("stage", "above", "made_with") if name in spec
+        name: said[name] for name in ("stage", "above", "made_with") if name in said
     }
     turn.check(f"commit {stage.variant}")
     about = commit(variant, receipts, header, turn.outbox(variant.path))
@@ -77,14 +86,16 @@ class Counts(NamedTuple):
     """Why others are not valid, and how many."""
 
 
-def too_many_invalid(stage: Stage, results: Path, counts: Counts, max_invalid: float) -> str | None:
+def too_many_invalid(job: CommitJob, results: Path, counts: Counts) -> str | None:
     """
     Why a stage cannot serve, if more of the samples that it has are invalid than that share.
 
-    Rows that the index refuses are compared with all rows: whether they have this modality is
-    not known, and a modality that few rows have would seem broken by them.
+    What is not valid above is counted there; a stage that reads samples itself has none of it. Rows
+    that the index refuses are compared with all rows: whether they have this modality is not known,
+    and a modality that few rows have would seem broken by them.
     """
-    above = f"{stage.name.partition('.')[0]} is not valid"
+    stage, max_invalid = job.stage, job.max_invalid
+    above = f"{stage.modality} is not valid" if job.above else None
     own = {reason: samples for reason, samples in counts.reasons.items() if reason != above}
     invalid, present = sum(own.values()), counts.present
     if invalid <= max_invalid * present:
@@ -113,25 +124,24 @@ def _refused(folder: IndexFolder, rows: int) -> int:
     return refused
 
 
-def commit_index(spec: dict[str, Any], results: Path) -> None:
+def commit_index(job: CommitIndexJob, results: Path) -> None:
     """List the index's partitions, with the digests of their keys, labels, groups and splits."""
-    folder = IndexFolder(results / spec["dataset"] / "index")
+    folder = IndexFolder(results / job.dataset / "index")
     folder.forget_settings("split")
-    parts = [
-        read_json(folder.receipt("columns", part), ColumnsReceipt) for part in partitions(spec)
-    ]
+    parts = [read_json(folder.receipt("columns", part), ColumnsReceipt) for part in job.partitions]
+    split = changed_settings(job.split)
     about = with_checksum(
         {
             "format": 1,
-            "dataset": spec["dataset"],
+            "dataset": job.dataset,
             "rows": sum(part["rows"] for part in parts),
-            "capacity": spec["capacity"],
-            "rows_per_job": spec["rows_per_job"],
-            "columns": spec["columns"],
-            "modalities": spec["modalities"],
-            "split": spec["split"],
+            "capacity": job.capacity,
+            "rows_per_job": job.rows_per_job,
+            "columns": job.columns,
+            "modalities": job.modalities,
+            "split": split,
             "parts": parts,
         }
     )
     write_json(folder.dataset, about)
-    write_json(results / spec["split_file"], {"split": spec["split"]})
+    write_json(results / job.split_file, {"split": split})

@@ -13,7 +13,7 @@ import wave
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sampan.store.durable import write_bytes
+from sampan.storage.durable import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np

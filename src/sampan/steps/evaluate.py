@@ -9,6 +9,7 @@ import argparse
 import io
 import logging
 import platform
+import time
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +20,17 @@ from numpy.typing import NDArray
 
 from sampan import __version__
 from sampan.compute import Grant
+from sampan.config.names import FeatureName
+from sampan.dataset.model_samples import Samples
 from sampan.errors import StorageError
 from sampan.evaluation import metrics, retrieval
-from sampan.steps.flags import add_flags, grant_of, stage_of
-from sampan.steps.samples import Samples
-from sampan.steps.turn import Turn, take_turn
+from sampan.events import Worked, say
+from sampan.execution.turn import Turn, take_turn
+from sampan.plan.jobs import TrainJob, changed_settings
+from sampan.steps.flags import add_flags, grant_of
+from sampan.storage.durable import patiently, read_json, with_checksum, write_bytes, write_json
+from sampan.storage.parquet import read_table
 from sampan.store.documents import HistoryFile
-from sampan.store.durable import patiently, read_json, with_checksum, write_bytes, write_json
-from sampan.store.parquet import read_table
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
 
@@ -39,21 +43,21 @@ PACKAGES = ("numpy", "torch", "transformers", "scikit-image", "scikit-learn", "z
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, grant=True)
+    add_flags(parser, TrainJob, grant=True)
 
 
 def run(args: argparse.Namespace) -> None:
-    stage = stage_of(args.spec["stage"])
+    stage = args.job.stage
     leases, what = args.results / stage.folder / "leases", f"evaluate {stage.variant}"
     with take_turn(leases, "evaluate", what, args.patience_seconds) as turn:
-        work = partial(evaluate, args.spec, args.results, grant_of(args), turn)
+        work = partial(evaluate, args.job, args.results, grant_of(args), turn)
         patiently(work, args.patience_seconds, "evaluate")
 
 
-def evaluate(spec: dict[str, Any], results: Path, grant: Grant, turn: Turn | None = None) -> None:
+def evaluate(job: TrainJob, results: Path, grant: Grant, turn: Turn | None = None) -> None:
     """Write the predictions, the metrics and the card of a trained model."""
-    turn = turn or Turn()
-    samples = Samples(spec, results)
+    turn, start = turn or Turn(), time.monotonic()
+    samples = Samples(job, results)
     roles = _roles_of(samples)
     test = np.flatnonzero(roles == "test").astype(np.int64)
     supervised = samples.settings.task in ("classify", "regress")
@@ -80,7 +84,9 @@ def evaluate(spec: dict[str, Any], results: Path, grant: Grant, turn: Turn | Non
         },
         outbox,
     )
-    write_json(samples.folder / "model.json", _card(spec, samples, found, extra), outbox)
+    write_json(samples.folder / "model.json", _card(job, samples, found, extra), outbox)
+    seconds = time.monotonic() - start
+    say(Worked(what=f"evaluate {samples.stage.variant}", samples=samples.rows, seconds=seconds))
     for name, metric in found.items():
         log.info("%s %s", name, " ".join(f"{part} {metric[part]:.4f}" for part in metric))
 
@@ -141,7 +147,7 @@ def _retrieval(
         found = embeddings(model, samples.features, test, threads=grant.threads)
     else:
         found = {
-            name.partition(".")[0]: samples.features[name].take(test).astype(np.float32)
+            FeatureName.parse(name).modality: samples.features[name].take(test).astype(np.float32)
             for name in settings.inputs
         }
     directions = {
@@ -168,7 +174,7 @@ def _retrieval(
 
 
 def _card(
-    spec: dict[str, Any], samples: Samples, found: dict[str, Any], extra: dict[str, Any]
+    job: TrainJob, samples: Samples, found: dict[str, Any], extra: dict[str, Any]
 ) -> dict[str, Any]:
     path = samples.folder / "samples.parquet"
     table = read_table(path, {"role": "text", "reason": "any"}, alone=True)
@@ -184,16 +190,16 @@ def _card(
         "task": samples.settings.task,
         "dataset": samples.stage.dataset,
         "inputs": list(samples.settings.inputs),
-        "settings": spec["settings"],
+        "settings": changed_settings(job.settings),
         "length": read_json(samples.folder / "history.json", HistoryFile).get("length", {}),
-        "split": spec["split"],
+        "split": changed_settings(job.split),
         "seed": samples.settings.seed,
         "counts": {role: int(np.sum(roles == role)) for role in ROLES},
         "left_out": dict(zip(names.tolist(), counts.tolist(), strict=True)),
         "metrics": found,
         "digests": {
-            "settings": spec["stage"]["digest"],
-            "features": {name: value["digest"] for name, value in spec["features"].items()},
+            "settings": job.stage.digest,
+            "features": {name: stage.digest for name, stage in job.features.items()},
             "samples": crc32c_of(samples.folder / "samples.parquet"),
         },
         "versions": {

@@ -1,29 +1,29 @@
 """The flags of a rule's command: its settings, its partition, what it was granted."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sampan.compute import Grant
 from sampan.errors import ConfigError
-from sampan.plan import Stage
-from sampan.store.durable import PATIENCE_SECONDS
-from sampan.store.specs import value_of
-from sampan.store.variant import Variant
+from sampan.plan.jobs import Settings
+from sampan.storage.durable import PATIENCE_SECONDS
+from sampan.storage.specs import value_of
 
 
 def add_flags(
     parser: argparse.ArgumentParser,
+    job: type[Settings],
     *,
     part: bool = False,
     grant: bool = False,
     patience: bool = False,
 ) -> None:
-    """Add the flags of a rule's command."""
-    parser.add_argument(
-        "--spec", type=settings_of, required=True, help="settings, as one JSON, or @ and its file"
-    )
+    """Add the flags of a rule's command; its settings are of the class `job`."""
+    add_spec(parser, job.from_json)
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
+    add_events(parser)
     if part:
         parser.add_argument("--part", type=int, required=True, help="number of the partition")
         parser.add_argument(
@@ -42,7 +42,33 @@ def add_flags(
         )
 
 
-def settings_of(text: str) -> Any:
+def add_spec(
+    parser: argparse._ActionsContainer, read: Callable[[Any], Any], *, required: bool = True
+) -> None:
+    """The flag with a job's settings, which `read` makes of its JSON; as `args.job`."""
+
+    def settings(text: str) -> Any:
+        try:
+            return read(value_of(text))
+        except ConfigError as fault:
+            raise argparse.ArgumentTypeError("; ".join(fault.faults)) from None
+
+    parser.add_argument(
+        "--spec",
+        dest="job",
+        metavar="SPEC",
+        type=settings,
+        required=required,
+        help="settings, as one JSON, or @ and its file",
+    )
+
+
+def add_events(parser: argparse._ActionsContainer) -> None:
+    """The file that programs read what happened from; without it there is none."""
+    parser.add_argument("--events", type=Path, help="where to write what happens, as JSON Lines")
+
+
+def json_of(text: str) -> Any:
     """The value of a flag that is JSON, or `@` and the name of a file with it."""
     try:
         return value_of(text)
@@ -52,16 +78,3 @@ def settings_of(text: str) -> Any:
 
 def grant_of(args: argparse.Namespace) -> Grant:
     return Grant(threads=args.threads, memory_mb=args.memory_mb, gpus=args.gpus)
-
-
-def partitions(spec: dict[str, Any]) -> range:
-    """Numbers of a dataset's partitions, with data or without."""
-    return range(-(-spec["capacity"] // spec["rows_per_job"]))
-
-
-def stage_of(value: dict[str, Any]) -> Stage:
-    return Stage(**value)
-
-
-def variant_of(results: Path, value: dict[str, Any]) -> Variant:
-    return Variant(results / stage_of(value).folder)

@@ -11,20 +11,30 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from sampan import plugins
 from sampan.errors import DataError, InvalidSample
+from sampan.events import Worked, say
+from sampan.index.folded import Folded
+from sampan.index.parts import (
+    BYTES_SUFFIX,
+    GROUP_BYTES,
+    ROWS_PER_GROUP,
+    IndexFolder,
+    cell_line,
+    value_line,
+)
+from sampan.plan.jobs import IndexJob
 from sampan.plugins import Cells, Source
 from sampan.sources.values import cell_of, label_of
-from sampan.steps.flags import add_flags, partitions
-from sampan.steps.folded import Folded
+from sampan.steps.flags import add_flags
+from sampan.storage.durable import PATIENCE_SECONDS, fsync_folder, patiently, storing, write_json
 from sampan.store.documents import PartPlan, PlanPiece
-from sampan.store.durable import PATIENCE_SECONDS, fsync_folder, patiently, storing, write_json
-from sampan.store.identity import content_hash, digest_lines, joined, key_hash
-from sampan.store.index import BYTES_SUFFIX, GROUP_BYTES, ROWS_PER_GROUP, IndexFolder
+from sampan.store.identity import digest_lines, joined, key_hash
 
 log = logging.getLogger("sampan")
 
@@ -34,41 +44,42 @@ Rows = dict[str, list[Any]]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, patience=True)
+    add_flags(parser, IndexJob, patience=True)
     parser.add_argument("--part", type=int, required=True, help="number of the partition")
 
 
 def run(args: argparse.Namespace) -> None:
-    folder = IndexFolder(args.results / args.spec["dataset"] / "index")
-    index_part(args.spec, folder, args.part, args.patience_seconds)
+    folder = IndexFolder(args.results / args.job.dataset / "index")
+    index_part(args.job, folder, args.part, args.patience_seconds)
 
 
 def index_part(
-    spec: dict[str, Any],
+    job: IndexJob,
     folder: IndexFolder,
     part: int,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Write one partition's Parquet file, a row group at a time, and its receipts."""
-    plan = folder.plan_of(part, len(partitions(spec)))
-    what = f"index {spec['dataset']} part {part}"
-    kinds: dict[str, set[type]] = {name: set() for name in spec["modalities"]}
+    start = time.monotonic()
+    plan = folder.plan_of(part, len(job.partitions))
+    what = f"index {job.dataset} part {part}"
+    kinds: dict[str, set[type]] = {name: set() for name in job.modalities}
     while True:
         try:
             digests, folded = patiently(
-                lambda: _write_part(folder.part(part), spec, plan, kinds), patience_seconds, what
+                lambda: _write_part(folder.part(part), job, plan, kinds), patience_seconds, what
             )
             break
         except _KindFound as found:
             kinds[found.column].add(found.kind)
     about = {"part": part, "first": plan["first"], "rows": plan["rows"], "keys": plan["keys"]}
-    for name in spec["modalities"]:
+    for name in job.modalities:
         write_json(folder.receipt(name, part), about | {"digest": digests[name]})
-    others = {name: digests[name] for name in (*spec["columns"], "reason")}
+    others = {name: digests[name] for name in (*job.columns, "reason")}
     noted = {"folded": folded.about} if folded.about else {}
     write_json(folder.receipt("columns", part), about | {"columns": others} | noted)
     folded.log(what)
-    log.info("%s: %s samples", what, f"{plan['rows']:,}")
+    say(Worked(what=what, samples=plan["rows"], seconds=time.monotonic() - start))
 
 
 class _KindFound(Exception):
@@ -80,7 +91,7 @@ class _KindFound(Exception):
 
 
 def _write_part(
-    path: Path, spec: dict[str, Any], plan: PartPlan, kinds: dict[str, set[type]]
+    path: Path, job: IndexJob, plan: PartPlan, kinds: dict[str, set[type]]
 ) -> tuple[dict[str, str], Folded]:
     """
     The Parquet file, for cells of these `kinds`; returns a digest for each column, and what labels
@@ -89,42 +100,42 @@ def _write_part(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    roots, numbers = _roots(spec, plan)
+    roots, numbers = _roots(job, plan)
     versions = [root["version"] for root in roots]
-    about = json.dumps({"first": plan["first"], "roots": roots, "dataset": spec["dataset"]})
+    about = json.dumps({"first": plan["first"], "roots": roots, "dataset": job.dataset})
     schema = pa.schema(
         [("key", pa.string()), ("root", pa.int16()), ("reason", pa.string())]
-        + [(name, pa.string()) for name in spec["columns"]]
+        + [(name, pa.string()) for name in job.columns]
         + [column for name in kinds for column in _columns(name, kinds[name])],
         {"sampan": about},
     )
     hashes, folded = bytearray(), Folded()
-    digests: dict[str, list[str]] = {
-        name: [] for name in ("reason", *spec["columns"], *spec["modalities"])
-    }
+    digests: dict[str, list[str]] = {name: [] for name in ("reason", *job.columns, *job.modalities)}
     with _whole(path) as file, pq.ParquetWriter(file, schema) as writer:
-        for rows in _groups(spec, plan, numbers, folded):
+        for rows in _groups(job, plan, numbers, folded):
             writer.write_table(pa.table(_by_kind(rows, kinds), schema), ROWS_PER_GROUP)
             hashes += b"".join(map(key_hash, rows["key"]))
-            for name, digest in group_digests(rows, versions, spec).items():
+            for name, digest in group_digests(rows, versions, job.columns, job.modalities).items():
                 digests[name].append(digest)
         if joined(memoryview(hashes)) != plan["keys"]:
             raise DataError(
-                f"datasets.{spec['dataset']}: rows {plan['first']:,} to "
+                f"datasets.{job.dataset}: rows {plan['first']:,} to "
                 f"{plan['first'] + plan['rows'] - 1:,} are no longer those that the scan found; "
                 "a source changed meanwhile: run make update"
             )
     return {name: digest_lines(lines) for name, lines in digests.items()}, folded
 
 
-def group_digests(rows: Rows, versions: list[int], names: Mapping[str, Any]) -> dict[str, str]:
+def group_digests(
+    rows: Rows, versions: list[int], columns: Iterable[str], modalities: Iterable[str]
+) -> dict[str, str]:
     """
     A digest for each of the `columns` and `modalities` of a group of rows; `versions` are those of
     the roots. A column's digest is that over its groups' digests.
     """
-    found = {name: digest_lines(map(_shown, rows[name])) for name in ("reason", *names["columns"])}
+    found = {name: digest_lines(map(value_line, rows[name])) for name in ("reason", *columns)}
     row_versions = [versions[number] for number in rows["root"]]
-    for name in names["modalities"]:
+    for name in modalities:
         found[name] = digest_lines(map(cell_line, row_versions, rows[name], rows["reason"]))
     return found
 
@@ -155,12 +166,12 @@ def _by_kind(rows: Rows, kinds: dict[str, set[type]]) -> Rows:
     return found
 
 
-def _roots(spec: dict[str, Any], plan: PartPlan) -> tuple[list[dict[str, Any]], list[int]]:
+def _roots(job: IndexJob, plan: PartPlan) -> tuple[list[dict[str, Any]], list[int]]:
     """The folders that cells are relative to, with their source's version; and each piece's."""
     roots: list[dict[str, Any]] = []
     numbers = []
     for piece in plan["pieces"]:
-        folder = _source(spec, piece).root_of(Path(piece["file"]))
+        folder = _source(job, piece).root_of(Path(piece["file"]))
         root = {"path": str(folder), "version": piece["version"]}
         root |= {"allow": piece["allow"]} if piece.get("allow") else {}
         if root not in roots:
@@ -169,33 +180,31 @@ def _roots(spec: dict[str, Any], plan: PartPlan) -> tuple[list[dict[str, Any]], 
     return roots, numbers
 
 
-def _source(spec: dict[str, Any], piece: PlanPiece) -> Source:
-    where = f"datasets.{spec['dataset']}.source.{piece['source']}"
+def _source(job: IndexJob, piece: PlanPiece) -> Source:
+    where = f"datasets.{job.dataset}.source.{piece['source']}"
     found: Source = plugins.make("sources", piece["settings"], where)
     return found
 
 
-def _groups(
-    spec: dict[str, Any], plan: PartPlan, numbers: list[int], folded: Folded
-) -> Iterator[Rows]:
+def _groups(job: IndexJob, plan: PartPlan, numbers: list[int], folded: Folded) -> Iterator[Rows]:
     """The partition's rows, in groups of as many as the index keeps together."""
     refused = {int(row) - plan["first"]: why for row, why in plan["refused"].items()}
-    columns = tuple(dict.fromkeys((*spec["columns"].values(), *spec["modalities"].values())))
-    names = ["key", "root", "reason", *spec["columns"], *spec["modalities"]]
+    columns = tuple(dict.fromkeys((*job.columns.values(), *job.modalities.values())))
+    names = ["key", "root", "reason", *job.columns, *job.modalities]
     waiting: Rows = {name: [] for name in names}
     row = held = 0
     for piece, number in zip(plan["pieces"], numbers, strict=True):
-        for cells in _read(spec, piece, columns):
+        for cells in _read(job, piece, columns):
             reasons = [refused.get(i, reason) for i, reason in enumerate(cells.reasons, row)]
             row += len(cells.keys)
             waiting["key"] += cells.keys
             waiting["root"] += [number] * len(cells.keys)
-            for name, column in spec["columns"].items():
+            for name, column in job.columns.items():
                 values = cells.columns[column]
                 kept = converted(label_of, name, values, reasons)
                 folded.note(name, values, kept)
                 waiting[name] += kept
-            for name, column in spec["modalities"].items():
+            for name, column in job.modalities.items():
                 found = converted(cell_of, name, cells.columns[column], reasons)
                 held += sum(map(len, filter(None, found)))
                 waiting[name] += found
@@ -226,10 +235,10 @@ def converted(
     return found
 
 
-def _read(spec: dict[str, Any], piece: PlanPiece, columns: tuple[str, ...]) -> Iterator[Cells]:
+def _read(job: IndexJob, piece: PlanPiece, columns: tuple[str, ...]) -> Iterator[Cells]:
     """The rows of one piece of a source."""
     skip, left = piece["skip"], piece["rows"]
-    source = _source(spec, piece)
+    source = _source(job, piece)
     for cells in source.read(Path(piece["file"]), columns, start=piece["offset"]):
         taken = slice(skip, skip + left)
         skip = max(0, skip - len(cells.keys))
@@ -243,16 +252,6 @@ def _read(spec: dict[str, Any], piece: PlanPiece, columns: tuple[str, ...]) -> I
         yield kept
         if left == 0:
             return
-
-
-def cell_line(version: int, cell: str | bytes | None, reason: str | None) -> str:
-    """What a modality's step reads of one row, as text to be digested."""
-    shown = f"#{content_hash(cell).hex()}" if isinstance(cell, bytes) else _shown(cell)
-    return f"{version} {reason or ''}\x1f{shown}"
-
-
-def _shown(value: str | None) -> str:
-    return "" if value is None else f"={value}"
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import argparse
 import logging
 import shlex
 import shutil
+import time
 from bisect import bisect_left, bisect_right
 from itertools import accumulate, groupby
 from operator import itemgetter
@@ -19,15 +20,17 @@ import numpy as np
 
 from sampan.compute import Grant
 from sampan.errors import DataError
-from sampan.plan import digest_of
-from sampan.steps.duplicates import duplicates
-from sampan.steps.flags import add_flags, grant_of, partitions
-from sampan.steps.row_hashes import RowHashes
-from sampan.steps.source_files import FileScan, scan_files, why_empty
+from sampan.events import Worked, say
+from sampan.index.duplicate_keys import duplicates
+from sampan.index.file_scan import FileScan, scan_files, why_empty
+from sampan.index.parts import Index, IndexFolder
+from sampan.index.row_hashes import RowHashes
+from sampan.plan.identity import digest_of
+from sampan.plan.jobs import ScanJob
+from sampan.steps.flags import add_flags, grant_of
+from sampan.storage.durable import PATIENCE_SECONDS, read_json, storing, with_checksum, write_json
+from sampan.storage.specs import argument
 from sampan.store.documents import ScannedPart, ScanState
-from sampan.store.durable import PATIENCE_SECONDS, read_json, storing, with_checksum, write_json
-from sampan.store.index import Index, IndexFolder
-from sampan.store.specs import argument
 from sampan.terminal import shortened
 
 log = logging.getLogger("sampan")
@@ -36,7 +39,7 @@ SHOWN = 10
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, grant=True)
+    add_flags(parser, ScanJob, grant=True)
     parser.add_argument(
         "--renumber", action="store_true", help="accept that rows which were there have moved"
     )
@@ -44,8 +47,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     scan(
-        args.spec,
-        IndexFolder(args.results / args.spec["dataset"] / "index"),
+        args.job,
+        IndexFolder(args.results / args.job.dataset / "index"),
         grant_of(args),
         renumber=args.renumber,
         results=args.results,
@@ -65,7 +68,7 @@ class Refused(NamedTuple):
 
 
 def scan(
-    spec: dict[str, Any],
+    job: ScanJob,
     folder: IndexFolder,
     grant: Grant,
     *,
@@ -74,41 +77,43 @@ def scan(
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Write a plan for each partition that `capacity` allows, and the state for the next scan."""
-    temporary = folder.path / "tmp"
+    temporary, start = folder.path / "tmp", time.monotonic()
     shutil.rmtree(temporary, ignore_errors=True)
     with storing(temporary):
         temporary.mkdir(parents=True)
     try:
-        files = scan_files(spec, temporary, grant, patience_seconds)
+        files = scan_files(job, temporary, grant, patience_seconds)
         hashes = RowHashes([(found.task.hashes, found.rows) for found in files])
-        if fault := capacity_fault(spec, hashes.rows):
+        if fault := capacity_fault(job, hashes.rows):
             raise DataError(fault)
         filled = {found.task.source for found in files if found.rows}
-        for number in range(len(spec["sources"])):
+        for number in range(len(job.sources)):
             if number not in filled:
-                log.warning("%s", why_empty(spec, number))
+                log.warning("%s", why_empty(job, number))
         if not renumber:
-            _check_unmoved(spec, folder, hashes, results)
-        refused = _refused(spec, files, hashes, temporary)
+            _check_unmoved(job, folder, hashes, results)
+        refused = _refused(job, files, hashes, temporary)
         folder.forget_settings("columns")
-        _write(spec, folder, files, hashes, refused)
-        columns = {"columns": spec["columns"], "modalities": spec["modalities"]}
-        write_json(results / spec["columns_file"], columns)
+        _write(job, folder, files, hashes, refused)
+        columns = {"columns": job.columns, "modalities": job.modalities}
+        write_json(results / job.columns_file, columns)
+        seconds = time.monotonic() - start
+        say(Worked(what=f"scan {job.dataset}", samples=hashes.rows, seconds=seconds))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def capacity_fault(spec: dict[str, Any], rows: int) -> str | None:
+def capacity_fault(job: ScanJob, rows: int) -> str | None:
     """Why so many rows do not fit the config, and what to set."""
-    where, size = f"datasets.{spec['dataset']}", spec["rows_per_job"]
+    where, size = f"datasets.{job.dataset}", job.rows_per_job
     if rows == 0:
-        reasons = [why_empty(spec, number) for number in range(len(spec["sources"]))]
+        reasons = [why_empty(job, number) for number in range(len(job.sources))]
         return f"{where}: the sources hold no samples: {'; '.join(reasons)}"
-    if rows <= spec["capacity"]:
+    if rows <= job.capacity:
         return None
     jobs = -(-rows // size)
     return (
-        f"{where}: {rows:,} samples exceed capacity: {spec['capacity']}; "
+        f"{where}: {rows:,} samples exceed capacity: {job.capacity}; "
         f"set capacity: {jobs * size} ({jobs} jobs of {size:,} rows)"
     )
 
@@ -116,18 +121,16 @@ def capacity_fault(spec: dict[str, Any], rows: int) -> str | None:
 # Checks -------------------------------------------------------------------------------------------
 
 
-def _check_unmoved(
-    spec: dict[str, Any], folder: IndexFolder, hashes: RowHashes, results: Path
-) -> None:
+def _check_unmoved(job: ScanJob, folder: IndexFolder, hashes: RowHashes, results: Path) -> None:
     before = _before(folder)
     for part in before["parts"]:
         first, stop = part["first"], part["stop"]
         if stop > hashes.rows or hashes.keys_digest(first, stop) != part["keys"]:
             raise DataError(
-                f"datasets.{spec['dataset']}: rows {first:,} to {stop - 1:,} are no longer the "
+                f"datasets.{job.dataset}: rows {first:,} to {stop - 1:,} are no longer the "
                 f"samples they were ({before['rows']:,} rows then, {hashes.rows:,} now); put new "
                 "data in a new entry at the end of `source`; or, to number all rows anew and "
-                f"compute again what moved, run: {_renumber(spec, results)}"
+                f"compute again what moved, run: {_renumber(job, results)}"
             )
 
 
@@ -146,23 +149,21 @@ def _before(folder: IndexFolder) -> ScanState:
     return ScanState(rows=about["rows"], parts=parts)
 
 
-def _renumber(spec: dict[str, Any], results: Path) -> str:
-    settings = argument(spec, results, write=True)
+def _renumber(job: ScanJob, results: Path) -> str:
+    settings = argument(job.to_json(), results, write=True)
     words = ["sampan", "scan", "--renumber", "--results", str(results), "--spec", settings]
     return shlex.join(words)
 
 
-def _refused(
-    spec: dict[str, Any], files: list[FileScan], hashes: RowHashes, temporary: Path
-) -> Refused:
+def _refused(job: ScanJob, files: list[FileScan], hashes: RowHashes, temporary: Path) -> Refused:
     """Rows with an empty or repeated key; `DataError` unless these are to be quarantined."""
     if untidy := [key for found in files for key in found.untidy]:
         log.warning(
             "datasets.%s: keys are taken as they are, white space and Unicode forms included, so "
             "that two which look alike may be two samples, such as %s",
-            spec["dataset"], ", ".join(ascii(shortened(key)) for key in untidy[:SHOWN]),
+            job.dataset, ", ".join(ascii(shortened(key)) for key in untidy[:SHOWN]),
         )  # fmt: skip
-    if spec["on_duplicate"] == "trust":
+    if job.on_duplicate == "trust":
         return Refused([], [])
     starts = list(accumulate((found.rows for found in files), initial=0))[:-1]
     pairs = list(zip(starts, files, strict=True))
@@ -170,8 +171,8 @@ def _refused(
     unusable = [start + row for start, found in pairs for row in found.unusable]
     without = np.array([*empty, *unusable], np.int64)
     repeated, firsts = (found.tolist() for found in duplicates(hashes, without, temporary))
-    if spec["on_duplicate"] == "error":
-        _check_keys(spec["dataset"], repeated, firsts, empty)
+    if job.on_duplicate == "error":
+        _check_keys(job.dataset, repeated, firsts, empty)
     reasons = {row: "empty key" for row in empty} | {
         row: f"duplicate key: the same as row {first:,}"
         for row, first in zip(repeated, firsts, strict=True)
@@ -206,7 +207,7 @@ def _first_ten(rows: list[str]) -> str:
 
 
 def _write(
-    spec: dict[str, Any],
+    job: ScanJob,
     folder: IndexFolder,
     files: list[FileScan],
     hashes: RowHashes,
@@ -217,10 +218,10 @@ def _write(
 
     A partition whose plan is another than the last scan's loses its receipt, and so is listed anew.
     """
-    rows, size = hashes.rows, spec["rows_per_job"]
+    rows, size = hashes.rows, job.rows_per_job
     before = _before(folder).get("listed", {})
     digests: dict[str, str] = {}
-    numbers = partitions(spec)
+    numbers = job.partitions
     starts = list(accumulate((found.rows for found in files), initial=0))
     parts = []
     for path, sharing in groupby(numbers, lambda part: folder.plan(part, len(numbers))):
@@ -240,15 +241,15 @@ def _write(
             if first < stop:
                 parts.append({"first": first, "stop": stop, "keys": keys})
         for name, plan in plans.items():
-            digests[name] = digest_of([plan, spec["columns"], spec["modalities"]])[:32]
+            digests[name] = digest_of([plan, job.columns, job.modalities])[:32]
             if digests[name] != before.get(name):
                 folder.receipt("columns", int(name)).unlink(missing_ok=True)
         write_json(path, plans)
-    folder.keep_only(len(numbers), spec["modalities"])
+    folder.keep_only(len(numbers), job.modalities)
     write_json(folder.state, with_checksum({"rows": rows, "parts": parts, "listed": digests}))
     log.info(
-        "scan %s: %s samples in %d files; %d of %d partitions hold data",
-        spec["dataset"], f"{rows:,}", len(files), len(parts), len(numbers),
+        "scan %s: %d files; %d of %d partitions hold data",
+        job.dataset, len(files), len(parts), len(numbers),
     )  # fmt: skip
 
 
@@ -264,25 +265,20 @@ def _pieces(
         if first < end:
             nearest = bisect_right(found.positions, first - start, key=itemgetter(0)) - 1
             row, offset = found.positions[nearest]
+            entry = found.task.job.sources[found.task.source]
             pieces.append(
                 {
                     "source": found.task.source,
-                    "settings": found.task.spec["sources"][found.task.source],
-                    "version": found.task.spec["versions"][found.task.source],
+                    "settings": entry.source.values,
+                    "version": entry.version,
                     "file": str(found.task.file),
                     "offset": offset,
                     "skip": first - start - row,
                     "rows": end - first,
                     "stamp": found.stamp,
                 }
-                | _when_allowed(found.task.spec, found.task.source)
+                | ({"allow": entry.allow} if entry.allow else {})
             )
             first = end
         number += 1
     return pieces
-
-
-def _when_allowed(spec: dict[str, Any], source: int) -> dict[str, Any]:
-    """Folders beside its root in which a source's files may lie, if there are any."""
-    allow = spec.get("allow", {}).get(str(source))
-    return {"allow": allow} if allow else {}

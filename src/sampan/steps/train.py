@@ -8,6 +8,7 @@ model is empty, and only says which samples are to be evaluated.
 import argparse
 import json
 import logging
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,16 @@ from typing import Any
 import numpy as np
 
 from sampan.compute import Grant
+from sampan.compute.stopping import StoppedEarly
+from sampan.config.models import RetrieveSettings, TrainSettings
+from sampan.dataset.model_samples import Samples
 from sampan.errors import DataError
-from sampan.plan import digest_of
-from sampan.steps.flags import add_flags, grant_of, stage_of
-from sampan.steps.samples import Samples
-from sampan.steps.turn import Turn, take_turn
-from sampan.stopping import StoppedEarly
-from sampan.store.durable import patiently, write_bytes, write_json
+from sampan.events import Worked, say
+from sampan.execution.turn import Turn, take_turn
+from sampan.plan.identity import digest_of
+from sampan.plan.jobs import TrainJob, changed_settings
+from sampan.steps.flags import add_flags, grant_of
+from sampan.storage.durable import patiently, write_bytes, write_json
 from sampan.terminal import shortened
 from sampan.training.roles import ROLES, Roles
 
@@ -33,20 +37,20 @@ ALIKE_SHOWN = 10
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, grant=True)
+    add_flags(parser, TrainJob, grant=True)
     parser.add_argument("--checkpoint-steps", type=int, help="also within epochs, every so many")
 
 
 def run(args: argparse.Namespace) -> None:
-    stage = stage_of(args.spec["stage"])
+    stage = args.job.stage
     leases = args.results / stage.folder / "leases"
     with take_turn(leases, "train", f"train {stage.variant}", args.patience_seconds) as turn:
-        work = partial(train, args.spec, args.results, grant_of(args), args.checkpoint_steps, turn)
+        work = partial(train, args.job, args.results, grant_of(args), args.checkpoint_steps, turn)
         patiently(work, args.patience_seconds, "train")
 
 
 def train(
-    spec: dict[str, Any],
+    job: TrainJob,
     results: Path,
     grant: Grant,
     checkpoint_steps: int | None = None,
@@ -55,35 +59,38 @@ def train(
     """
     Write the model, who served for what, and the history; `StoppedEarly` where it was asked to.
     """
-    samples = Samples(spec, results)
-    trains = samples.settings.task != "retrieve"
-    grant.need(
-        samples.memory_mb(_rows_ahead(samples) if trains else 0), f"train {samples.stage.variant}"
-    )
+    start = time.monotonic()
+    samples = Samples(job, results)
+    settings = job.settings
+    trains = isinstance(settings, TrainSettings)
+    held = _rows_ahead(settings, samples.rows) if isinstance(settings, TrainSettings) else 0
+    grant.need(samples.memory_mb(held), f"train {samples.stage.variant}")
     roles = samples.roles()
     roles.require(*(("train", "validation", "test") if trains else ("test",)))
     log.info("train %s: %s", samples.stage.variant, roles.counts())
     turn = turn or Turn()
     outbox = turn.outbox(samples.folder)
-    if trains:
-        _train(spec, samples, roles, grant, checkpoint_steps, turn, outbox)
+    if isinstance(settings, TrainSettings):
+        _train(job, samples, roles, grant, checkpoint_steps, turn, outbox)
     else:
-        _write_empty(samples.folder / "model.safetensors", spec, outbox)
+        _write_empty(samples.folder / "model.safetensors", job, outbox)
         nothing = {"epochs": [], "best_epoch": 0, "metric": ""}
         write_json(samples.folder / "history.json", nothing, outbox)
     _write_samples(samples, roles, outbox)
+    seconds = time.monotonic() - start
+    say(Worked(what=f"train {samples.stage.variant}", samples=samples.rows, seconds=seconds))
 
 
-def _rows_ahead(samples: Samples) -> int:
+def _rows_ahead(settings: TrainSettings, samples: int) -> int:
     """Rows of the batches that two feeds hold: training's waits while validation's runs."""
     from sampan.training.feed import AHEAD
     from sampan.training.schedule import length_of
 
-    return 2 * (AHEAD + 1) * length_of(samples.settings, samples.rows).batch_size
+    return 2 * (AHEAD + 1) * length_of(settings, samples).batch_size
 
 
 def _train(
-    spec: dict[str, Any],
+    job: TrainJob,
     samples: Samples,
     roles: Roles,
     grant: Grant,
@@ -96,17 +103,16 @@ def _train(
     from sampan.training.loop import train as train_loop
     from sampan.training.model import save_model
 
-    key = digest_of(
-        [spec["stage"]["digest"], samples.upstream_digests(), roles.roles.tobytes().hex()]
-    )
+    key = digest_of([job.stage.digest, samples.upstream_digests(), roles.roles.tobytes().hex()])
     checkpoints = Checkpoints(folder=samples.folder / "checkpoints", key=key, outbox=outbox)
     try:
         checkpoints.latest()
     except DataError:
         log.info("other samples or features than the checkpoints were made from: starting anew")
         checkpoints.clear()
+    assert not isinstance(job.settings, RetrieveSettings)
     found = train_loop(
-        samples.settings,
+        job.settings,
         samples.features,
         _targets(samples, roles),
         train_rows=roles.rows("train"),
@@ -117,6 +123,7 @@ def _train(
         checkpoint_steps=checkpoint_steps,
         stop=turn.is_over,
         log=log.info,
+        say=say,
     )
     if isinstance(found, Stopped):
         raise StoppedEarly(f"train {samples.stage.variant}: step {found.step} of {found.steps}")
@@ -151,10 +158,10 @@ def _targets(samples: Samples, roles: Roles) -> Any:
     return found
 
 
-def _write_empty(path: Path, spec: dict[str, Any], outbox: Path) -> None:
+def _write_empty(path: Path, job: TrainJob, outbox: Path) -> None:
     from safetensors.numpy import save
 
-    write_bytes(path, save({}, {"sampan": json.dumps(spec["settings"])}), outbox)
+    write_bytes(path, save({}, {"sampan": json.dumps(changed_settings(job.settings))}), outbox)
 
 
 def _write_samples(samples: Samples, roles: Roles, outbox: Path) -> None:

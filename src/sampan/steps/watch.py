@@ -20,10 +20,10 @@ from collections import Counter
 from pathlib import Path
 
 from sampan.errors import ConfigError
-from sampan.steps import preflight
-from sampan.steps.cluster import Cluster, SlurmRefused
-from sampan.steps.flags import settings_of
-from sampan.store.lease import STALE_SECONDS, Attempt, Lease
+from sampan.slurm import preflight
+from sampan.slurm.cluster import Cluster, SlurmRefused
+from sampan.steps.flags import json_of
+from sampan.storage.lease import STALE_SECONDS, Attempt, Lease
 
 log = logging.getLogger("sampan")
 
@@ -47,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, help="the results folder")
     parser.add_argument(
         "--slurm-jobs",
-        type=settings_of,
+        type=json_of,
         help="what the run's jobs ask of Slurm, as JSON, or @ and its file; if they do",
     )
 

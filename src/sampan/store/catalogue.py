@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sampan.storage.durable import storing
 from sampan.store.committed import Committed
-from sampan.store.durable import storing
 from sampan.store.variant import Variant
 
 STAGES = ("preprocess", "features")

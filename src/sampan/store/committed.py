@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import StorageError
-from sampan.store.documents import PartOfStage, Receipt, StageDataset
-from sampan.store.durable import read_json, with_checksum, write_json
-from sampan.store.index import fault_of_parts
+from sampan.storage.durable import read_json, with_checksum, write_json
+from sampan.storage.parquet import read_table
+from sampan.store.documents import PartOfStage, Receipt, StageDataset, fault_of_parts
 from sampan.store.layout import GROUP_METADATA, Layout
 from sampan.store.ledger import Listing, Record
-from sampan.store.parquet import read_table
 from sampan.store.partition import shards_digest
 from sampan.store.read import Reader
 from sampan.store.variant import Variant, damage

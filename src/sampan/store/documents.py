@@ -4,9 +4,10 @@ The JSON files of a results folder, and the shape of each; `durable.read_json` c
 What may be missing was not written by earlier versions.
 """
 
+from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
-from sampan.store.shape import Digits
+from sampan.storage.shape import Digits
 
 
 class FileSum(TypedDict):
@@ -96,6 +97,18 @@ class Rows(TypedDict):
     first: int
     rows: int
     keys: str
+
+
+def fault_of_parts(rows: int, parts: Sequence[Rows]) -> str | None:
+    """What is wrong with a list of partitions that is to hold all rows, one after the other."""
+    if [part["part"] for part in parts] != list(range(len(parts))):
+        return "parts: are not in order"
+    stop = 0
+    for part in parts:
+        if part["rows"] and part["first"] != stop:
+            return f"part {part['part']}: begins at row {part['first']:,}, not {stop:,}"
+        stop += part["rows"]
+    return None if stop == rows else f"rows: {rows:,}; its parts hold {stop:,}"
 
 
 class CellsReceipt(Rows):
@@ -240,15 +253,6 @@ class CountsOfParts(TypedDict):
     parts: list[CountsOfPart]
 
 
-class Holder(TypedDict):
-    """A file of `leases/`: who holds the lease, or waits for it."""
-
-    host: str
-    process: str
-    job: str
-    since: float
-
-
 # Models -------------------------------------------------------------------------------------------
 
 
@@ -286,16 +290,6 @@ class HistoryFile(TypedDict):
     length: NotRequired[dict[str, int]]
 
 
-class ModelHeader(TypedDict):
-    """In the metadata of `model.safetensors`."""
-
-    settings: dict[str, Any]
-    dimensions: dict[str, int]
-    classes: list[str]
-    target_mean: float
-    target_deviation: float
-
-
 class Digests(TypedDict):
     """What a model was made from."""
 
@@ -331,16 +325,3 @@ class ModelCard(Summary):
     files: dict[str, FileSum]
     chance: dict[str, float]
     classes: NotRequired[list[str]]
-
-
-class Manifest(TypedDict):
-    """`manifest.json` of a checkpoint."""
-
-    key: str
-    step: int
-    files: dict[str, "ManifestFile"]
-
-
-class ManifestFile(TypedDict):
-    bytes: int
-    sha256: str

@@ -13,9 +13,9 @@ import numpy as np
 
 from sampan.errors import ConfigError, StorageError
 from sampan.plugins import ArraySpec
+from sampan.storage.durable import fsync_folder, read_json, storing, write_json
+from sampan.storage.lease import Lease
 from sampan.store.documents import LayoutFile, ZarrArray
-from sampan.store.durable import fsync_folder, read_json, storing, write_json
-from sampan.store.lease import Lease
 
 MIB = 2**20
 CHUNK_BYTES = 1 * MIB

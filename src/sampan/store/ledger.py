@@ -20,9 +20,9 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from sampan.errors import StorageError
+from sampan.storage.durable import fsync_folder, storing, write_all, write_bytes
+from sampan.storage.shape import check_of
 from sampan.store.documents import LedgerLine, Withdrawal
-from sampan.store.durable import fsync_folder, storing, write_all, write_bytes
-from sampan.store.shape import check_of
 
 _recorded, _withdrawal = check_of(LedgerLine), check_of(Withdrawal)
 

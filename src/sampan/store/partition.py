@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from sampan.storage.durable import write_bytes, write_json
+from sampan.storage.outbox import discard
 from sampan.store import ledger
-from sampan.store.durable import write_bytes, write_json
 from sampan.store.identity import digest_lines
 from sampan.store.layout import Layout
 from sampan.store.ledger import Attempt, Record
-from sampan.store.outbox import discard
 from sampan.store.shard import ShardWriter
 from sampan.store.variant import Variant, current, publish, temporary_shard
 

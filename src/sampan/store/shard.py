@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import StorageError
-from sampan.store.durable import storing, write_all
+from sampan.storage.durable import storing, write_all
 from sampan.store.layout import ArrayLayout
 
 MISSING = 2**64 - 1

@@ -5,9 +5,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from sampan.errors import StorageError
-from sampan.store.durable import fsync_folder, storing
+from sampan.plan.stages import Stage
+from sampan.storage.durable import fsync_folder, storing
 from sampan.store.layout import Layout
 from sampan.store.ledger import Record
 
@@ -20,6 +22,10 @@ class Variant:
     """`<results>/<dataset>/<stage>/<name>@<digest>`."""
 
     path: Path
+
+    @classmethod
+    def of(cls, results: Path, stage: Stage) -> Self:
+        return cls(results / stage.folder)
 
     @property
     def data(self) -> Path:

@@ -17,12 +17,21 @@ Conformance of an encoder.
             return [path.read_bytes() for path in sorted(Path("tests/pictures").iterdir())]
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pytest
 
-from sampan.plugins import Encode, Encoder, Modality
+from sampan.errors import ConfigError
+from sampan.plugins import (
+    DecidesDecoding,
+    Encode,
+    Encoder,
+    Modality,
+    PreparesRows,
+    QueuesBatches,
+)
 from sampan.testing.modalities import decoded
 from sampan.testing.plugins import PluginConformance
 
@@ -31,14 +40,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Batch(NamedTuple):
+class RowBatch(NamedTuple):
     """Rows (sample, …) and, where the modality has them, lengths (sample)."""
 
     data: "NDArray[Any]"
     length: "NDArray[np.int32] | None"
 
-    def part(self, rows: slice) -> "Batch":
-        return Batch(self.data[rows], None if self.length is None else self.length[rows])
+    def part(self, rows: slice) -> "RowBatch":
+        return RowBatch(self.data[rows], None if self.length is None else self.length[rows])
 
 
 class EncoderConformance(PluginConformance):
@@ -57,13 +66,13 @@ class EncoderConformance(PluginConformance):
         pytest.fail(f"{type(self).__name__} must give the fixture good")
 
     @pytest.fixture
-    def batch(self, modality: Modality, good: Sequence[bytes]) -> Batch:
+    def batch(self, modality: Modality, good: Sequence[bytes]) -> RowBatch:
         import numpy as np
 
         assert len(good) >= 3, "give three samples or more"
         rows = [decoded(modality, data) for data in good]
         lengths = [told.length for _, told in rows]
-        return Batch(
+        return RowBatch(
             np.stack([row for row, _ in rows]),
             np.array(lengths, dtype=np.int32) if modality.has_length else None,
         )
@@ -76,6 +85,8 @@ class EncoderConformance(PluginConformance):
         assert plugin.kinds
         assert all(isinstance(kind, str) for kind in plugin.kinds)
         assert plugin.workers in ("processes", "one")
+        assert plugin.devices in (("cpu",), ("cpu", "cuda"))
+        assert self.device in plugin.devices, f"it does not say that it works on {self.device}"
         assert plugin.batch == "auto" or plugin.batch > 0
         assert plugin.memory_bytes() > 0
 
@@ -83,7 +94,7 @@ class EncoderConformance(PluginConformance):
         assert plugin.check(modality) == []
 
     def test_embeddings_are_finite_float32_of_the_stated_dimensions(
-        self, encode: Encode, batch: Batch
+        self, encode: Encode, batch: RowBatch
     ) -> None:
         import numpy as np
 
@@ -94,14 +105,18 @@ class EncoderConformance(PluginConformance):
         assert embeddings.dtype == np.float32
         assert np.isfinite(embeddings).all()
 
-    def test_different_samples_get_different_embeddings(self, encode: Encode, batch: Batch) -> None:
+    def test_different_samples_get_different_embeddings(
+        self, encode: Encode, batch: RowBatch
+    ) -> None:
         assert len({row.tobytes() for row in encode(*batch)}) > 1
 
-    def test_the_same_batch_gives_the_same_embeddings(self, encode: Encode, batch: Batch) -> None:
+    def test_the_same_batch_gives_the_same_embeddings(
+        self, encode: Encode, batch: RowBatch
+    ) -> None:
         assert encode(*batch).tobytes() == encode(*batch).tobytes()
 
     def test_another_split_into_batches_gives_the_same_embeddings(
-        self, encode: Encode, batch: Batch
+        self, encode: Encode, batch: RowBatch
     ) -> None:
         import numpy as np
 
@@ -112,12 +127,12 @@ class EncoderConformance(PluginConformance):
 
             self._assert_close(np.concatenate(parts), whole)
 
-    def test_rows_keep_their_order(self, encode: Encode, batch: Batch) -> None:
+    def test_rows_keep_their_order(self, encode: Encode, batch: RowBatch) -> None:
         backwards = batch.part(slice(None, None, -1))
 
         self._assert_close(encode(*backwards)[::-1], encode(*batch))
 
-    def test_its_input_is_left_as_it_was(self, encode: Encode, batch: Batch) -> None:
+    def test_its_input_is_left_as_it_was(self, encode: Encode, batch: RowBatch) -> None:
         before = batch.data.copy()
         lengths = None if batch.length is None else batch.length.copy()
 
@@ -128,8 +143,33 @@ class EncoderConformance(PluginConformance):
         if lengths is not None and batch.length is not None:
             assert (batch.length == lengths).all()
 
+    def test_rows_that_it_prepares_give_the_same_embeddings(
+        self, encode: Encode, batch: RowBatch
+    ) -> None:
+        if isinstance(encode, PreparesRows):
+            prepared = RowBatch(*encode.prepare(*batch))
+
+            assert len(prepared.data) == len(batch.data)
+            self._assert_close(encode(*prepared), encode(*batch))
+
+    def test_batches_that_it_queues_give_the_same_embeddings(
+        self, encode: Encode, batch: RowBatch
+    ) -> None:
+        if isinstance(encode, QueuesBatches):
+            pending = [encode.begin(*batch), encode.begin(*batch)]
+
+            for each in pending:
+                self._assert_close(each(), encode(*batch))
+                assert each.seconds is None or each.seconds >= 0
+
+    def test_it_decides_just_the_settings_that_it_plans_for(self, plugin: Encoder) -> None:
+        if isinstance(plugin, DecidesDecoding):
+            for kind in filter(plugin.largest_decoding, plugin.kinds):
+                with contextlib.suppress(ConfigError):  # its files may be of another kind
+                    assert plugin.decoding(kind).keys() == plugin.largest_decoding(kind).keys()
+
     def test_loading_it_again_gives_the_same_embeddings(
-        self, plugin: Encoder, modality: Modality, encode: Encode, batch: Batch
+        self, plugin: Encoder, modality: Modality, encode: Encode, batch: RowBatch
     ) -> None:
         again = plugin.load(modality, self.device)
 

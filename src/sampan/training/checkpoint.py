@@ -11,18 +11,30 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import safetensors.torch
 from torch import Tensor
 
 from sampan.errors import DataError, StorageError
-from sampan.store.documents import Manifest
-from sampan.store.durable import PASSING, fsync_folder, read_json, storing, write_bytes
-from sampan.store.outbox import discard
+from sampan.storage.durable import PASSING, fsync_folder, read_json, storing, write_bytes
+from sampan.storage.outbox import discard
 
 MANIFEST = "manifest.json"
 FILES = {"tensors.safetensors", "state.json"}
+
+
+class ManifestFile(TypedDict):
+    bytes: int
+    sha256: str
+
+
+class Manifest(TypedDict):
+    """`manifest.json` of a checkpoint."""
+
+    key: str
+    step: int
+    files: dict[str, ManifestFile]
 
 
 @dataclass(frozen=True, kw_only=True)

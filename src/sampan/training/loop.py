@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import DataError
+from sampan.events import EpochEnded, Event
 from sampan.training.checkpoint import Checkpoints
 from sampan.training.features import Features
 from sampan.training.model import Model
@@ -59,6 +60,7 @@ def train(
     checkpoint_steps: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = lambda line: None,
+    say: Callable[[Event], None] = lambda event: None,
 ) -> Trained | Stopped:
     """
     Train from the newest checkpoint, or from the start, until early stopping or the last epoch.
@@ -66,7 +68,8 @@ def train(
     `features` has each of the settings' inputs; rows are positions in them and in the targets. A
     checkpoint is written at the end of an epoch, where the last is some seconds old or it was the
     last epoch, every `checkpoint_steps` steps, and when `stop`, which is asked before each step,
-    says so. No samples, or a loss that is not finite: `DataError`.
+    says so. `say` is told how each epoch ended. No samples, or a loss that is not finite:
+    `DataError`.
     """
     if not len(train_rows) or not len(validation_rows):
         raise DataError(
@@ -104,7 +107,7 @@ def train(
                     checkpoints.save(run.checkpoint())
                     saved_at = time.monotonic()
                 if line:
-                    log(_describe(line, run, time.monotonic() - started))
+                    say(_ended(line, run, time.monotonic() - started))
                     started = time.monotonic()
         if run.best_epoch == run.length.epochs:
             log(
@@ -114,12 +117,16 @@ def train(
         return _result(run, targets)
 
 
-def _describe(line: Epoch, run: Run, seconds: float) -> str:
-    return (
-        f"epoch {line.epoch} of {run.length.epochs}: train loss {line.train_loss:.4f}, "
-        f"validation loss {line.validation_loss:.4f}, "
-        f"{run.task.metric} {line.validation_metric:.4f}, "
-        f"learning rate {line.learning_rate:.2e}, {seconds:.1f} s"
+def _ended(line: Epoch, run: Run, seconds: float) -> EpochEnded:
+    return EpochEnded(
+        epoch=line.epoch,
+        epochs=run.length.epochs,
+        seconds=seconds,
+        learning_rate=line.learning_rate,
+        train_loss=line.train_loss,
+        validation_loss=line.validation_loss,
+        metric=run.task.metric,
+        validation_metric=line.validation_metric,
     )
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 import safetensors
@@ -13,13 +13,22 @@ from pydantic import Field, TypeAdapter
 from torch import nn
 
 from sampan.errors import StorageError
-from sampan.store.documents import ModelHeader
-from sampan.store.durable import write_bytes
-from sampan.store.shape import check_of
+from sampan.storage.durable import write_bytes
+from sampan.storage.shape import check_of
 from sampan.training.standardise import Standardisation
 from sampan.training.tasks import Trainable, make_network
 
 _SETTINGS: TypeAdapter[Trainable] = TypeAdapter(Annotated[Trainable, Field(discriminator="task")])
+
+
+class ModelHeader(TypedDict):
+    """In the metadata of `model.safetensors`."""
+
+    settings: dict[str, Any]
+    dimensions: dict[str, int]
+    classes: list[str]
+    target_mean: float
+    target_deviation: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""A dataset's committed stages as people and models see them."""

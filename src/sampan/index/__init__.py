@@ -1,0 +1,1 @@
+"""The ordered list of samples: how it is found, written and read."""

@@ -1,0 +1,1 @@
+"""File formats and what becomes of their content: read, checked, sized."""

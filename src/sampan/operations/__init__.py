@@ -1,0 +1,1 @@
+"""What people type beside the workflow: look before, watch, mend, measure."""

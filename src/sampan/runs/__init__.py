@@ -1,0 +1,1 @@
+"""What jobs wrote of themselves: logs, benchmarks, receipts, how far they are."""

@@ -1,0 +1,1 @@
+"""Durable writes, leases and documents on the shared tier."""

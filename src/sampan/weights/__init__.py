@@ -1,0 +1,1 @@
+"""Folders of weights: what is read from them, whether it is whole, their digests, staging."""

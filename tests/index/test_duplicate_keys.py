@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sampan.index.duplicate_keys import duplicates
+from sampan.index.row_hashes import HashWriter, RowHashes
+from sampan.plugins import Cells
+
+
+def hashes_of(folder: Path, *files: list[str]) -> RowHashes:
+    found = []
+    for number, keys in enumerate(files):
+        path = folder / f"{number}"
+        with HashWriter(path) as writer:
+            writer.write(Cells(keys, {}, [None] * len(keys), [0] * len(keys)))
+        found.append((path, len(keys)))
+    return RowHashes(found)
+
+
+def expected(keys: list[str], without: set[int]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    found = []
+    for row, key in enumerate(keys):
+        if row not in without and first.setdefault(key, row) != row:
+            found.append((row, first[key]))
+    return found
+
+
+@pytest.mark.parametrize("block", [1, 3, 100])
+@settings(max_examples=30, deadline=None)
+@given(
+    files=st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=6), min_size=1, max_size=4),
+    without=st.sets(st.integers(0, 23), max_size=3),
+)
+def test_keys_that_repeat_are_those_that_a_dictionary_finds(
+    tmp_path_factory, block, files, without
+):
+    folder = tmp_path_factory.mktemp("duplicates")
+    hashes = hashes_of(folder, *files)
+
+    rows, firsts = duplicates(hashes, np.array(sorted(without), np.int64), folder, block)
+
+    keys = [key for file in files for key in file]
+    assert list(zip(rows.tolist(), firsts.tolist(), strict=True)) == expected(keys, without)
