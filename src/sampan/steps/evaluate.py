@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sampan import __version__
 from sampan.compute import Grant
+from sampan.config.models import SearchSettings
 from sampan.config.names import FeatureName
 from sampan.dataset.model_samples import Samples
 from sampan.errors import StorageError
@@ -138,6 +139,7 @@ def _retrieval(
     samples: Samples, test: NDArray[np.int64], grant: Grant
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     settings = samples.settings
+    assert isinstance(settings, SearchSettings)
     contents = {name: ids[test] for name, ids in samples.contents().items()}
     if settings.task == "align":
         from sampan.training.model import load_model
