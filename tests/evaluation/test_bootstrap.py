@@ -4,7 +4,7 @@ from scipy.stats import binomtest
 
 from sampan.errors import DataError
 from sampan.evaluation import bootstrap
-from sampan.evaluation.bootstrap import intervals
+from sampan.evaluation.bootstrap import interval_of_median, intervals, intervals_of_kinds
 
 
 def test_the_interval_of_a_mean_agrees_with_the_normal_approximation():
@@ -56,9 +56,11 @@ def test_all_statistics_see_the_same_resamples_however_they_are_cut(monkeypatch)
 def test_a_share_of_all_samples_or_of_none_has_the_exact_interval(samples, hit):
     hits = np.full(samples, hit)
 
-    found = intervals({"share": mean_of(hits)}, samples, resamples=100, seed=0, shares=("share",))[
-        "share"
-    ]
+    counts = np.bincount(hits, minlength=2)
+    found = intervals_of_kinds(
+        {"share": lambda drawn: drawn[:, 1] / samples}, counts, resamples=100, seed=0,
+        shares=("share",),
+    )["share"]  # fmt: skip
 
     exact = binomtest(samples * hit, samples).proportion_ci(0.95, method="exact")
     assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high))
@@ -68,6 +70,38 @@ def test_a_share_of_all_samples_or_of_none_has_the_exact_interval(samples, hit):
 def test_no_samples_are_an_error():
     with pytest.raises(DataError, match="test split has no samples"):
         intervals({"mean": mean_of(np.empty(0))}, 0, resamples=100, seed=0)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7, 40, 301])
+def test_the_median_of_resamples_is_distributed_as_that_of_drawn_samples(samples):
+    values = np.random.default_rng(samples).integers(1, 60, size=samples)
+    resamples = 40_000
+    numbers = np.random.default_rng(1).integers(samples, size=(resamples, samples))
+    medians = np.median(values[numbers], axis=1)
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "_metric", lambda value, found: drawn.append(found))
+        interval_of_median(values, resamples=resamples, seed=0)
+
+    expected, counted = (np.unique(found, return_counts=True) for found in (medians, drawn[0]))
+
+    shares = {float(value): count / resamples for value, count in zip(*expected, strict=True)}
+    for value, count in zip(*counted, strict=True):
+        assert count / resamples == pytest.approx(shares.get(float(value), 0), abs=0.012)
+
+
+def test_counts_of_kinds_are_distributed_as_those_of_drawn_samples():
+    kinds = np.repeat([0, 1, 2], [3, 30, 67])
+    numbers = np.random.default_rng(1).integers(100, size=(20_000, 100))
+    expected = np.sort((kinds[numbers] == 1).mean(axis=1))
+
+    found = intervals_of_kinds(
+        {"one": lambda drawn: drawn[:, 1] / 100}, np.bincount(kinds), resamples=20_000, seed=0
+    )["one"]
+
+    assert found["value"] == 0.3
+    assert found["low"] == pytest.approx(np.quantile(expected, 0.025), abs=0.011)
+    assert found["high"] == pytest.approx(np.quantile(expected, 0.975), abs=0.011)
 
 
 def mean_of(values):

@@ -32,16 +32,31 @@ def test_accuracy_and_macro_f1_agree_with_scikit_learn(classes):
     assert found["macro_f1"]["value"] == pytest.approx(metrics.f1_score(*classes, average="macro"))
 
 
-def test_intervals_agree_with_scikit_learn_on_the_same_resamples(classes):
+def test_intervals_agree_with_those_of_scikit_learn_on_drawn_samples(classes):
     right, predicted = classes
-    numbers = np.random.Generator(np.random.PCG64(5)).integers(300, size=(100, 300))
+    numbers = np.random.Generator(np.random.PCG64(5)).integers(300, size=(2000, 300))
     scores = [metrics.f1_score(right[n], predicted[n], average="macro") for n in numbers]
 
-    found = classification_metrics(right, predicted, num_classes=9, resamples=100, seed=5)
+    found = classification_metrics(right, predicted, num_classes=9, resamples=20_000, seed=5)
 
     low, high = np.quantile(scores, [0.025, 0.975])
-    assert found["macro_f1"]["low"] == pytest.approx(low)
-    assert found["macro_f1"]["high"] == pytest.approx(high)
+    assert found["macro_f1"]["low"] == pytest.approx(low, abs=0.005)
+    assert found["macro_f1"]["high"] == pytest.approx(high, abs=0.005)
+
+
+def test_intervals_of_many_samples_cost_what_those_of_few_do(monkeypatch):
+    def drawn(*_, **__):
+        pytest.fail("a number for each sample was drawn")
+
+    right = np.random.default_rng(0).integers(0, 3, size=10_000_000)
+    monkeypatch.setattr(bootstrap, "intervals", drawn)
+
+    found = classification_metrics(
+        right, right ^ (right > 1), num_classes=4, resamples=1000, seed=0
+    )
+
+    width = found["accuracy"]["high"] - found["accuracy"]["low"]
+    assert width == pytest.approx(2 * 1.96 * (2 / 9 / 10_000_000) ** 0.5, rel=0.1)
 
 
 def test_the_confusion_matrix_agrees_with_scikit_learn(classes):

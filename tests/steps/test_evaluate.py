@@ -107,14 +107,16 @@ def test_equal_features_retrieve_each_other_without_training(trained):
     assert [text[row] for row in near] == [text[row] for row in table["row"].to_pylist()]
 
 
-def test_the_neighbours_are_the_same_however_many_queries_are_held(trained, monkeypatch):
+def test_the_neighbours_are_as_near_however_many_are_looked_at_together(trained, monkeypatch):
     _, whole = evaluated(trained, "same")
-    monkeypatch.setattr("sampan.evaluation.retrieval.SCORES_AT_ONCE", 100)
+    monkeypatch.setattr("sampan.evaluation.search.ITEMS_AT_ONCE", 7)
 
-    _, blocks = evaluated(trained, "same")
+    _, tiles = evaluated(trained, "same")
 
-    for name in ("one→two/nearest", "two→one/nearest"):
-        assert blocks[name].to_pylist() == whole[name].to_pylist()
+    for name in ("one→two", "two→one"):
+        scores = (np.array(found[f"{name}/scores"].to_pylist()) for found in (whole, tiles))
+        np.testing.assert_allclose(*scores, atol=1e-6)
+        assert tiles[f"{name}/rank"].to_pylist() == whole[f"{name}/rank"].to_pylist()
 
 
 def test_retrieve_needs_no_training_rows_and_leaves_out_what_is_not_valid(trained):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sampan.errors import StorageError
 from sampan.plugins import ArraySpec
-from sampan.store import read
+from sampan.store import read, window
 from sampan.store.layout import ArrayLayout
 from sampan.store.read import Reader
 from sampan.store.shard import ShardWriter
@@ -204,12 +204,60 @@ def test_an_index_that_points_outside_of_the_file_is_an_error(tmp_path):
         Reader(tmp_path, wide).rows(0, 8)
 
 
-def test_no_more_maps_are_kept_than_a_process_may_have(tmp_path, monkeypatch):
-    monkeypatch.setattr(read, "MAPS_KEPT", 5)
+@pytest.fixture
+def few_maps(monkeypatch):
+    monkeypatch.setattr(window, "MAPS", window.Maps(6))
+
+
+def maps_of(folder):
+    return Path("/proc/self/maps").read_text().count(f"{folder}/")
+
+
+@pytest.mark.parametrize("layout", [WITHOUT_GAPS, LAYOUT], ids=["without gaps", "with gaps"])
+def test_no_more_shards_are_mapped_than_a_process_may_have(tmp_path, few_maps, layout):
+    values = stored(tmp_path, layout, 80 * layout.rows_per_shard)
+    reader = Reader(tmp_path, layout)
+    rows = np.random.default_rng(0).permutation(len(values))
+
+    for some in np.split(rows, 8):
+        np.testing.assert_array_equal(reader.take(some), values[some])
+
+        assert 0 < maps_of(tmp_path) <= 6
+
+
+def test_rows_in_order_are_mapped_in_the_place_of_earlier_ones(tmp_path, few_maps):
     values = stored(tmp_path, WITHOUT_GAPS, 80)
     reader = Reader(tmp_path, WITHOUT_GAPS)
 
-    for row in range(80):
-        np.testing.assert_array_equal(reader.take(np.array([row]))[0], values[row])
+    for row in range(0, 80, 4):
+        np.testing.assert_array_equal(reader.rows(row, row + 4), values[row : row + 4])
 
-        assert Path("/proc/self/maps").read_text().count(f"{tmp_path}/") <= 5
+        assert 0 < maps_of(tmp_path) <= 6
+
+
+def test_a_view_stays_what_it_was_when_maps_are_given_back(tmp_path, few_maps):
+    values = stored(tmp_path, WITHOUT_GAPS, 80)
+    reader = Reader(tmp_path, WITHOUT_GAPS)
+
+    views = [reader.rows(row, row + 4) for row in range(0, 80, 4)]
+
+    np.testing.assert_array_equal(np.concatenate(views), values)
+
+
+def test_readers_share_what_a_process_may_have_and_give_it_back(tmp_path, few_maps):
+    values = stored(tmp_path, WITHOUT_GAPS, 80)
+    for _ in range(5):
+        readers = [Reader(tmp_path, WITHOUT_GAPS) for _ in range(3)]
+        for reader in readers:
+            np.testing.assert_array_equal(reader.take(np.arange(80)), values)
+
+        assert 0 < maps_of(tmp_path) <= 6
+
+
+def test_a_damaged_shard_is_an_error_where_it_is_not_mapped_either(tmp_path, few_maps):
+    stored(tmp_path, WITHOUT_GAPS, 80)
+    path = tmp_path / WITHOUT_GAPS.shard_file(39)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+    with pytest.raises(StorageError, match="its index is damaged"):
+        Reader(tmp_path, WITHOUT_GAPS).take(np.arange(80))

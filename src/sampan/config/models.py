@@ -127,7 +127,16 @@ class RegressSettings(TrainSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignSettings(TrainSettings):
+class SearchSettings(EvaluateSettings):
+    """What every model says whose samples are looked for in another modality."""
+
+    most_items: Annotated[int, Ge(1000), Le(10_000_000)] = 200_000
+    """Items that a query is compared with at most. Of more, a sample of so many is taken, which the
+    seed decides, beside each query's own; the metrics' names then end with their number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignSettings(SearchSettings, TrainSettings):
     """Two or more modalities → embeddings in which the parts of one sample lie close together."""
 
     task: Literal["align"] = "align"
@@ -147,7 +156,7 @@ class AlignSettings(TrainSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrieveSettings(EvaluateSettings):
+class RetrieveSettings(SearchSettings):
     """Stored features of two or more modalities against each other, without training."""
 
     task: Literal["retrieve"] = "retrieve"

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sampan.evaluation.bootstrap import Metric, exact, intervals
+from sampan.evaluation.bootstrap import Metric, exact, intervals, intervals_of_kinds
 
 SQUARES = (1e-100, 1e100)
 """Between these the square of a float is no 0 and no infinity."""
@@ -25,22 +25,22 @@ def classification_metrics(
     mean. Where all samples are right, or none is, the interval of `macro_f1` is the mean of the
     classes' own exact ones.
     """
-    correct = right == predicted
+    kinds, counts = np.unique(right * num_classes + predicted, return_counts=True)
+    actual, claimed = np.divmod(kinds, num_classes)
+    correct = actual == claimed
 
-    def macro_f1(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        actual = _class_counts(right[numbers], num_classes)
-        claimed = _class_counts(predicted[numbers], num_classes)
-        hits = _class_counts(np.where(correct, right, num_classes)[numbers], num_classes + 1)
-        present = actual + claimed > 0
-        f1 = 2 * hits[:, :num_classes] / np.maximum(actual + claimed, 1)
-        return np.asarray(f1.sum(axis=1) / present.sum(axis=1))
+    def macro_f1(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+        of_both = _by_class(drawn, actual, num_classes) + _by_class(drawn, claimed, num_classes)
+        hits = _by_class(drawn[:, correct], actual[correct], num_classes)
+        f1 = 2 * hits / np.maximum(of_both, 1)
+        return np.asarray(f1.sum(axis=1) / (of_both > 0).sum(axis=1))
 
-    found = intervals(
+    found = intervals_of_kinds(
         {
-            "accuracy": lambda numbers: np.asarray(correct[numbers].mean(axis=1)),
+            "accuracy": lambda drawn: drawn[:, correct].sum(axis=1) / len(right),
             "macro_f1": macro_f1,
         },
-        len(right),
+        counts,
         resamples=resamples,
         seed=seed,
         shares=("accuracy",),
@@ -52,12 +52,16 @@ def classification_metrics(
     return found
 
 
-def _class_counts(classes: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """(resample, sample) → (resample, class)."""
-    resamples = len(classes)
-    shifted = classes + num_classes * np.arange(resamples)[:, None]
-    counts = np.bincount(shifted.ravel(), minlength=resamples * num_classes)
-    return counts.reshape(resamples, num_classes)
+def _by_class(
+    drawn: NDArray[np.int64], classes: NDArray[np.int64], num_classes: int
+) -> NDArray[np.int64]:
+    """(resample, kind), (kind) → (resample, class)."""
+    found = np.zeros((len(drawn), num_classes), np.int64)
+    order = np.argsort(classes, kind="stable")
+    present, starts = np.unique(classes[order], return_index=True)
+    if len(present):
+        found[:, present] = np.add.reduceat(drawn[:, order], starts, axis=1)
+    return found
 
 
 def confusion_matrix(

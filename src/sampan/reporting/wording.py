@@ -1,12 +1,15 @@
 """Numbers with separators and units, names in words, and texts that cannot upset the page."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from sampan.quantities import DASH
 from sampan.reporting.data import ShownMetric
 from sampan.terminal import UNSAFE
+
+_AT = re.compile(r"recall_at_(\d+)")
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -85,11 +88,11 @@ def direction_of(name: str) -> str:
 
 def metric_name(name: str) -> str:
     """A metric in words, without its direction."""
-    last = name.rpartition("/")[2]
+    last, of, items = name.rpartition("/")[2].partition("_of_")
     before, recall, k = last.partition("recall_at_")
-    if recall:
-        return f"{before.replace('_', ' ')}recall@{k}"
-    return _NAMES.get(last, last.replace("_", " "))
+    words = f"{before.replace('_', ' ')}recall@{k}" if recall else ""
+    among = f" of {int(items):,} sampled items" if of and items.isdecimal() else f"{of}{items}"
+    return (words or _NAMES.get(last, last.replace("_", " "))) + among.replace("_", " ")
 
 
 def is_share(name: str) -> bool:
@@ -168,5 +171,5 @@ def headline(metrics: Sequence[ShownMetric]) -> list[ShownMetric]:
 
 
 def _telling(recalls: Sequence[ShownMetric]) -> ShownMetric:
-    ordered = sorted(recalls, key=lambda metric: int(metric.name.rpartition("_")[2]))
+    ordered = sorted(recalls, key=lambda metric: int(_AT.findall(metric.name)[-1]))
     return next((metric for metric in reversed(ordered) if (metric.chance or 0) < 0.5), ordered[0])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sampan import __version__
 from sampan.compute import Grant
+from sampan.config.models import SearchSettings
 from sampan.config.names import FeatureName
 from sampan.dataset.model_samples import Samples
 from sampan.errors import StorageError
@@ -139,6 +140,7 @@ def _retrieval(
     samples: Samples, test: NDArray[np.int64], grant: Grant
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     settings = samples.settings
+    assert isinstance(settings, SearchSettings)
     contents = {name: ids[test] for name, ids in samples.contents().items()}
     if settings.task == "align":
         from sampan.training.model_file import load_model
@@ -151,21 +153,27 @@ def _retrieval(
             FeatureName.parse(name).modality: samples.features[name].take(test).astype(np.float32)
             for name in settings.inputs
         }
+    directions = {
+        (one, other): retrieval.retrieve(
+            found[one],
+            found[other],
+            contents[other],
+            nearest=NEAREST,
+            most_items=settings.most_items,
+            seed=settings.seed,
+            threads=grant.threads,
+        )
+        for one, other in retrieval.directions(found)
+    }
     measured = retrieval.retrieval_metrics(
-        found, contents, resamples=settings.bootstrap, seed=settings.seed
+        directions, resamples=settings.bootstrap, seed=settings.seed
     )
     predicted: dict[str, Any] = {}
-    for source in found:
-        for target in found:
-            if source == target:
-                continue
-            ids = contents[target]
-            near, scores = retrieval.nearest(found[source], found[target], ids, count=NEAREST)
-            name = f"{source}→{target}"
-            predicted[f"{name}/rank"] = retrieval.ranks(found[source], found[target], ids)
-            predicted[f"{name}/nearest"] = [list(map(int, test[row])) for row in near]
-            predicted[f"{name}/scores"] = [list(map(float, row)) for row in scores]
-    return measured, predicted, {"chance": retrieval.chance(contents)}
+    for (one, other), direction in directions.items():
+        predicted[f"{one}→{other}/rank"] = direction.rank
+        predicted[f"{one}→{other}/nearest"] = list(test[direction.rows])
+        predicted[f"{one}→{other}/scores"] = list(direction.cosines)
+    return measured, predicted, {"chance": retrieval.chance(directions)}
 
 
 def _card(

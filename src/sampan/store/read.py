@@ -9,6 +9,8 @@ chunks, one along each axis but `sample`.
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,6 @@ from sampan.store.layout import ArrayLayout
 from sampan.store.shard import MISSING
 from sampan.store.window import Window, place_bytes
 
-MAPS_KEPT = 8192
-"""Shards of an array; Linux grants a process 65,530 maps."""
 WINDOW_BYTES = 2**44
 """Of addresses for an array; a process has 2^47."""
 
@@ -49,7 +49,11 @@ class Reader:
         size = self._layout.rows_per_shard
         shards = range(first // size, -(-stop // size))
         numbers = np.arange(shards.start, shards.stop)
-        window = self._opened(shards, numbers, np.minimum(stop - numbers * size, size) - 1)
+        last = np.minimum(stop - numbers * size, size) - 1
+        window = self._opened(shards, numbers, last)
+        if not _holds(window, shards, numbers, last):
+            del window  # its maps are given back once nothing refers to it
+            window = self._opened(shards, numbers, last, anew=True)
         if window.rows is not None:
             return window.rows[first - window.first * size : stop - window.first * size]
         pieces = [
@@ -82,12 +86,13 @@ class Reader:
         window = self._opened(shards, numbers, offsets)
         if window.rows is not None:
             # No row is outside; with "raise", numpy would fill a copy of `found` first.
-            return np.take(window.rows, rows - window.first * size, axis=0, out=found, mode="clip")
-        gathered: NDArray[Any] = window.shards[numbers - window.first, offsets]
-        if out is None:
-            return gathered
-        out[...] = gathered
-        return out
+            np.take(window.rows, rows - window.first * size, axis=0, out=found, mode="clip")
+        else:
+            found[...] = window.shards[numbers - window.first, offsets]
+        unread = np.flatnonzero(offsets >= window.stored[numbers - window.first])
+        if len(unread):
+            self._read(numbers, offsets, unread, found)
+        return found
 
     def _empty(self, rows: int) -> NDArray[Any]:
         return np.empty((rows, *self._layout.spec.shape), self._layout.spec.dtype)
@@ -98,28 +103,40 @@ class Reader:
     # Windows ----------------------------------------------------------------------------------
 
     def _opened(
-        self, shards: range, numbers: NDArray[np.int64], offsets: NDArray[np.int64]
+        self,
+        shards: range,
+        numbers: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        *,
+        anew: bool = False,
     ) -> Window:
-        """A window in which the shards `numbers`, all of `shards`, hold the rows at `offsets`."""
+        """
+        A window in which the shards `numbers`, all of `shards`, hold the rows at `offsets`; but for
+        those that would be more maps than this process may have. Where it is made `anew`, those of
+        other shards are given back first, and it holds all.
+        """
         window = self._window
-        if window is None or not _holds(window, shards, numbers, offsets):
+        if window is None or anew or not _holds(window, shards, numbers, offsets):
             with self._lock:
+                if anew:
+                    window = self._window = None
                 window = self._window = self._reaching(shards)
                 missing = offsets >= window.stored[numbers - window.first]
                 wanted, places = np.unique(numbers[missing], return_inverse=True)
                 rows = np.zeros(len(wanted), np.int64)
                 np.maximum.at(rows, places, offsets[missing] + 1)
                 for shard, least in zip(wanted.tolist(), rows.tolist(), strict=True):
-                    self._open(window, shard, least)
+                    if window.has_room(shard) or anew:
+                        self._map(window, shard, least)
         return window
 
     def _reaching(self, shards: range) -> Window:
-        """The window, or a new one where it does not reach so far or has maps enough."""
+        """The window, or a new one where it does not reach so far."""
         old = self._window
         if old is None:
             return self._reserved(shards)
         below, above = shards.start < old.first, shards.stop > old.stop
-        if not below and not above and old.maps < MAPS_KEPT:
+        if not below and not above:
             return old
         # Twice as wide, so that a reader which goes on and on opens few shards anew.
         width = 2 * (old.stop - old.first)
@@ -139,21 +156,44 @@ class Reader:
                 "they take no memory: raise the limit (ulimit -v)"
             ) from fault
 
-    def _open(self, window: Window, shard: int, rows: int) -> None:
+    def _map(self, window: Window, shard: int, rows: int) -> None:
         """Bring a shard that holds `rows` rows at least into the window."""
+        with self._open(shard, rows) as (file, chunks):
+            nbytes = self._layout.rows_per_chunk * self._layout.row_bytes
+            if chunks == [number * nbytes for number in range(len(chunks))]:
+                window.map(shard, file, len(chunks) * self._layout.rows_per_chunk)
+            else:
+                data = [os.pread(file, nbytes, offset) for offset in chunks]
+                window.copy(shard, b"".join(data))
+
+    def _read(
+        self,
+        numbers: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        places: NDArray[np.intp],
+        out: NDArray[Any],
+    ) -> None:
+        """Read rows of shards that are not mapped; each file is opened once."""
+        size, row = self._layout.rows_per_chunk, self._layout.row_bytes
+        ordered = places[np.argsort(numbers[places], kind="stable")]
+        for same in np.split(ordered, np.flatnonzero(np.diff(numbers[ordered])) + 1):
+            with self._open(int(numbers[same[0]]), int(offsets[same].max()) + 1) as (file, chunks):
+                for place in same.tolist():
+                    chunk, within = divmod(int(offsets[place]), size)
+                    data = os.pread(file, row, chunks[chunk] + within * row)
+                    out[place] = np.frombuffer(data, out.dtype).reshape(out.shape[1:])
+
+    @contextmanager
+    def _open(self, shard: int, rows: int) -> Iterator[tuple[int, list[int]]]:
+        """A shard's descriptor and its chunks' offsets, where it holds `rows` rows at least."""
         path = self._folder / self._layout.shard_file(shard)
-        nbytes = self._layout.rows_per_chunk * self._layout.row_bytes
         try:
             with path.open("rb", buffering=0) as file:
                 chunks = self._chunks(path, file.fileno())
                 held = len(chunks) * self._layout.rows_per_chunk
                 if held < rows:
                     raise StorageError(f"{path}: holds {held:,} rows; {rows:,} are needed")
-                if chunks == [number * nbytes for number in range(len(chunks))]:
-                    window.map(shard, file.fileno(), held)
-                else:
-                    data = [os.pread(file.fileno(), nbytes, offset) for offset in chunks]
-                    window.copy(shard, b"".join(data))
+                yield file.fileno(), chunks
         except FileNotFoundError:
             raise StorageError(f"{path}: is missing; run: sampan verify --repair") from None
         except OSError as fault:

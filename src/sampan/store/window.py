@@ -9,6 +9,10 @@ be chosen, and would keep a file open for each map.
 import ctypes
 import mmap
 import os
+import threading
+import weakref
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,11 @@ from sampan.store.layout import ArrayLayout
 MAP_FIXED = 0x10
 """Of Linux and macOS; Python's mmap does not name it."""
 
+MAPS_ELSEWHERE = 16_384
+"""Maps that a process may need beside those of shards: its libraries', its threads', its heap's."""
+MAPS_OF_LINUX = 65_530
+"""That a process may have, where the system does not say (vm.max_map_count)."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (
@@ -26,6 +35,36 @@ _libc.mmap.argtypes = (
     *(ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64),
 )
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+class Maps:
+    """How many more maps this process may have, in all its windows together."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._left = _most_maps() if most is None else most
+
+    def take(self, count: int) -> bool:
+        """Whether there were so many left, which are the caller's now."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+    def give_back(self, counts: list[int]) -> None:
+        with self._lock:
+            self._left += sum(counts)
+
+
+def _most_maps() -> int:
+    allowed = MAPS_OF_LINUX
+    with suppress(OSError, ValueError):
+        allowed = int(Path("/proc/sys/vm/max_map_count").read_text())
+    return max(allowed - MAPS_ELSEWHERE, allowed // 4)
+
+
+MAPS = Maps()
 
 
 class Window:
@@ -44,7 +83,9 @@ class Window:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         space = mmap.mmap(-1, len(shards) * self._place, flags=flags, prot=mmap.PROT_READ)
         self.stored = np.zeros(len(shards), np.int64)
-        self.maps = 0
+        self._mapped = 0
+        self._taken: list[int] = []
+        weakref.finalize(space, MAPS.give_back, self._taken)
         self._copied: set[int] = set()
         raw = np.frombuffer(space, np.uint8)
         self._address = raw.ctypes.data
@@ -59,6 +100,21 @@ class Window:
             self.shards.reshape(-1, *shape) if nbytes == self._place else None
         )
         """(row, …), read-only; None where a shard does not end with a page of memory."""
+
+    def has_room(self, shard: int) -> bool:
+        """
+        Whether this process may map one shard more, for which room is kept then.
+
+        A map amid the range parts it, so that each may count twice; but all count once.
+        """
+        if self.stored[shard - self.first]:
+            return True
+        needed = min(2 * (self._mapped + 1), len(self.stored) + 1) - sum(self._taken)
+        if needed > 0:
+            if not MAPS.take(needed):
+                return False
+            self._taken[:] = [sum(self._taken) + needed]
+        return True
 
     def map(self, shard: int, descriptor: int, rows: int) -> None:
         """The first `rows` rows of a shard are those at the beginning of a file."""
@@ -102,7 +158,7 @@ class Window:
             raise OSError(fault, os.strerror(fault))
         if data:
             ctypes.memmove(address, data, nbytes)
-        self.maps += not self.stored[number]
+        self._mapped += not self.stored[number]
         self.stored[number] = rows
 
 
