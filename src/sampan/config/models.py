@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from sampan.config.names import FeatureName
 from sampan.config.split import SplitSettings
 
 INPUT = re.compile(r"[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*")
@@ -55,7 +56,7 @@ class EvaluateSettings:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The inputs' modalities, in order, each once."""
-        return tuple(dict.fromkeys(name.partition(".")[0] for name in self.inputs))
+        return tuple(dict.fromkeys(FeatureName.parse(name).modality for name in self.inputs))
 
     def __post_init__(self) -> None:
         if faults := self._faults():

@@ -16,6 +16,11 @@ class FeatureName(NamedTuple):
         modality, _, encoder = text.partition(".")
         return cls(modality, encoder)
 
+    @property
+    def array(self) -> str:
+        """The name of the array that holds it: the encoder's, or the modality's."""
+        return self.encoder or self.modality
+
     def __str__(self) -> str:
         return f"{self.modality}.{self.encoder}" if self.encoder else self.modality
 

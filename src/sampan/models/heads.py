@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from sampan.config.models import AlignSettings, TrainSettings
+from sampan.config.names import FeatureName
 from sampan.models.losses import MAX_SCALE
 from sampan.models.standardise import Standardisation
 
@@ -120,7 +121,7 @@ class AlignHead(nn.Module):
         self.modalities = settings.modalities
         self.towers = nn.ModuleList(
             Tower(
-                {n: s for n, s in inputs.items() if n.partition(".")[0] == modality},
+                {n: s for n, s in inputs.items() if FeatureName.parse(n).modality == modality},
                 outputs=settings.embedding,
                 hidden=settings.hidden,
                 dropout=settings.dropout,

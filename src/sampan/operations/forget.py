@@ -10,6 +10,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+from sampan.config.names import VariantName
 from sampan.errors import ConfigError
 from sampan.storage.durable import read_json, storing
 from sampan.store import ledger
@@ -35,11 +36,13 @@ def find(results: Path, stage: str, dataset: str | None) -> Entry:
     """The one variant that a name means; `ConfigError` lists them where it is none or several."""
     everything = [entry for folder in datasets(results) for entry in entries(folder)]
     everything += models(results)
-    name, _, digest = stage.partition("@")
+    wanted = VariantName.parse(stage) or VariantName(stage, "")
     found = [
         entry
         for entry in everything
-        if entry.name == name and digest in ("", entry.digest) and dataset in (None, entry.dataset)
+        if entry.name == wanted.name
+        and wanted.digest in ("", entry.digest)
+        and dataset in (None, entry.dataset)
     ]
     if len(found) == 1:
         return found[0]

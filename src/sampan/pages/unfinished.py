@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sampan.config.names import FeatureName
 from sampan.plan import Plan
+from sampan.plan.stages import STAGES
 from sampan.reporting.data import Unfinished
 from sampan.runs.jobs import OpenJob
 from sampan.runs.log import read_log
 from sampan.runs.stages import StageStatus, Watch
-
-STEPS = {"preprocess": "preprocessed", "features": "features", "models": "model"}
 
 
 class Name(NamedTuple):
@@ -24,7 +24,7 @@ class Name(NamedTuple):
             return f"model {self.name}"
         if self.kind == "index":
             return f"index of {self.dataset}"
-        return f"{STEPS[self.kind]} {self.name} of {self.dataset}"
+        return f"{STAGES[self.kind].product} {self.name} of {self.dataset}"
 
 
 def unfinished_of(plan: Plan) -> dict[Name, Unfinished]:
@@ -67,7 +67,7 @@ def _above(plan: Plan, name: Name) -> Sequence[Name]:
             *(Name(name.dataset, it.kind, it.name) for it in plan.contents(name.name).values()),
         ]
         return list(dict.fromkeys([index, *stages]))
-    modality = name.name.partition(".")[0]
+    modality = FeatureName.parse(name.name).modality
     if name.kind == "features" and (name.dataset, modality) in plan.preprocessed:
         return [Name(name.dataset, "preprocess", modality)]
     return [index] if name.kind != "index" else []

@@ -188,10 +188,9 @@ class Watch:
         parts = self._parts(stage.dataset)
         done = seen.receipts.look(listing(folder / "receipts"), parts)
         to_do = _without(parts, done)
-        step = "preprocess" if stage.kind == "preprocess" else "extract"
         jobs = self._judged(
             to_do + ([] if seen.receipts.is_committed else ["commit"]),
-            f"{stage.dataset}/{step}/{stage.variant}",
+            f"{stage.dataset}/{stage.verb}/{stage.variant}",
             moment,
             attempts(folder / "leases"),
             leased=to_do,

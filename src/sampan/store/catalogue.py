@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sampan.config.names import VariantName
+from sampan.plan.stages import ARRAY_STAGES
 from sampan.storage.durable import storing
 from sampan.store.committed import Committed
 from sampan.store.variant import Variant
 
-STAGES = ("preprocess", "features")
 BESIDE_DATASETS = ("models", "logs", "benchmarks")
 
 
@@ -42,27 +43,27 @@ def datasets(results: Path) -> list[Path]:
         for path in results.iterdir()
         if path.is_dir()
         and path.name not in BESIDE_DATASETS
-        and any((path / stage).is_dir() for stage in ("index", *STAGES))
+        and any((path / stage).is_dir() for stage in ("index", *ARRAY_STAGES))
     )
 
 
 def entries(dataset: Path) -> Iterator[Entry]:
     """All variants of a dataset's stages, committed or not."""
-    for stage in STAGES:
+    for stage in ARRAY_STAGES:
         folder = dataset / stage
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            name, at, digest = path.name.partition("@")
-            if at and path.is_dir():
-                yield Entry(dataset.name, stage, name, digest, Variant(path))
+            found = VariantName.parse(path.name)
+            if found and path.is_dir():
+                yield Entry(dataset.name, stage, found.name, found.digest, Variant(path))
 
 
 def models(results: Path) -> Iterator[Entry]:
     """All models, trained or not."""
     folder = results / "models"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        name, at, digest = path.name.partition("@")
-        if at and path.is_dir():
-            yield Entry("", "models", name, digest, Variant(path))
+        found = VariantName.parse(path.name)
+        if found and path.is_dir():
+            yield Entry("", "models", found.name, found.digest, Variant(path))
 
 
 def size_of(folder: Path) -> int:

@@ -13,6 +13,7 @@ from sampan.index.parts import IndexFolder, IndexPart
 from sampan.operations.estimate.measured import Measured
 from sampan.operations.estimate.schedule import Timed
 from sampan.plan import Plan
+from sampan.plan.stages import ARRAY_STAGES
 from sampan.storage.durable import read_json
 from sampan.store.documents import PartRows
 
@@ -74,11 +75,12 @@ def inputs_of(
 ) -> Iterator[Input]:
     """One for each modality of each dataset; `given` are modalities' bytes as people state them."""
     for item in timed:
-        dataset, name = item.work.dataset, item.work.name.partition("@")[0].partition(".")[0]
-        if item.work.step not in ("preprocess", "extract"):
+        stage = item.work.stage
+        if stage is None or stage.kind not in ARRAY_STAGES:
             continue
+        dataset, name = stage.dataset, stage.modality
         entry = plan.config.datasets[dataset].modalities[name]
-        if entry.store != (item.work.step == "preprocess"):
+        if entry.store != (stage.kind == "preprocess"):
             continue
         known: float | None = given.get(name)
         source = "--input-bytes"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sampan.config.dataset import DatasetSettings
 from sampan.index.parts import IndexFolder
 from sampan.plan import Plan, Stage
+from sampan.plan.stages import STAGES
 from sampan.storage.durable import read_json
 from sampan.store.documents import ScanState
 
@@ -121,22 +122,19 @@ def _of_dataset(plan: Plan, name: str, rows: Rows) -> Iterator[StepWork]:
         largest=rows.largest,
         outputs=parts * (2 + len(settings.modalities)) + 2,
     )
-    for step, rule, commit, stages in (
-        ("preprocess", "preprocess_part", "commit_preprocess", plan.preprocessed),
-        ("extract", "extract", "commit_features", plan.features),
-    ):
-        for (dataset, _), stage in stages.items():
-            if dataset == name:
-                yield StepWork(
-                    step=step,
-                    dataset=name,
-                    name=stage.variant,
-                    stage=stage,
-                    rules={rule: parts, commit: 1},
-                    rows=rows.rows,
-                    largest=rows.largest,
-                    outputs=parts + 1,
-                )
+    for stage in (*plan.preprocessed.values(), *plan.features.values()):
+        if stage.dataset == name:
+            kind = STAGES[stage.kind]
+            yield StepWork(
+                step=kind.verb,
+                dataset=name,
+                name=stage.variant,
+                stage=stage,
+                rules={kind.rules[0]: parts, kind.commit: 1},
+                rows=rows.rows,
+                largest=rows.largest,
+                outputs=parts + 1,
+            )
 
 
 def _of_model(stage: Stage, rows: int) -> Iterator[StepWork]:

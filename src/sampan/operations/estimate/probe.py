@@ -26,7 +26,7 @@ from sampan.operations.estimate.measured import Measured
 from sampan.plan import Jobs, Plan, Stage
 from sampan.plan.jobs import Settings, ShardsJob
 from sampan.plugins import Source
-from sampan.runs.events import events_of
+from sampan.runs.events import events_of, read_events
 from sampan.sources.values import cell_of
 from sampan.storage.durable import patiently, read_json
 from sampan.storage.specs import argument
@@ -190,8 +190,9 @@ def _job(plan: Plan, words: list[str], job: Settings, place: str) -> None:
         )
     seconds = time.monotonic() - start
     if ended.returncode:
-        said = log.read_text(errors="replace").splitlines()
-        errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-        raise DataError([f"probe: {place}: {line}" for line in errors or said[-1:]])
+        events = read_events(events_of(log))
+        told = events.ended.faults if events and events.ended else ()
+        faults = told or log.read_text(errors="replace").splitlines()[-1:]
+        raise DataError([f"probe: {place}: {line}" for line in faults])
     benchmark.write_text(f"s\n{seconds:.4f}\n")
     logging.getLogger("sampan").info("probe: %s took %.1f s", place, seconds)

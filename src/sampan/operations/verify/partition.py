@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sampan.config.names import FeatureName
 from sampan.errors import StorageError
 from sampan.execution.decoding import quarantined
 from sampan.index.parts import Index, IndexFolder, IndexPart
@@ -240,7 +241,7 @@ class PartitionCheck:
 
     def _is_of_index(self, receipt: Receipt, columns: dict[str, list[object]]) -> bool:
         """Whether key and cell of the rows are the index's, where the index still has them."""
-        modality = self._entry.name.partition(".")[0]
+        modality = FeatureName.parse(self._entry.name).modality
         keys = self._keys.get((receipt["first"], receipt["rows"]))
         if ("key" not in columns) or keys != receipt["keys"]:
             return True

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sampan.config.names import FeatureName
 from sampan.errors import StorageError
 from sampan.index.parts import IndexFolder
 from sampan.operations.verify.fault import Fault
@@ -83,7 +84,7 @@ def _layout(
             return None, []
         message = fault.faults[0]
     committed = Committed(variant).layout if about is not None else None
-    arrays = stored(variant.data, entry.name.rpartition(".")[2], _settings(receipts, found))
+    arrays = stored(variant.data, FeatureName.parse(entry.name).array, _settings(receipts, found))
     if found is not None and found in (committed, arrays):
         return found, []
     right = committed or arrays
