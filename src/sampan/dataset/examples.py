@@ -12,7 +12,7 @@ from sampan.errors import InvalidSample, StorageError
 from sampan.index.cells import CellReader, is_empty
 from sampan.index.parts import Index, IndexFolder, IndexPart
 from sampan.plan import Plan
-from sampan.plugins import Kind, Modality, kind_of
+from sampan.plugins import Kind, Modality, SampledInTime, kind_of
 from sampan.reporting.data import Media, Picture, ShownSample, ShownText, Sound
 from sampan.store.committed import Committed
 from sampan.store.variant import Variant
@@ -102,7 +102,7 @@ class Examples:
             length = plugin.decode(reader.read(cell).data, out).length
         except (InvalidSample, StorageError):
             return None
-        rate_hz: float | None = getattr(plugin, "rate_hz", None)
+        rate_hz = plugin.rate_hz if isinstance(plugin, SampledInTime) else None
         return shown(out[:length], kind_of(plugin), rate_hz)
 
     def faults(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -147,11 +147,11 @@ class _Onnx:
         return np.concatenate(parts)
 
 
-class _Padded(_Onnx):
+class _OnnxPadded(_Onnx):
     row_overhead = ROW_OVERHEAD
 
 
-class _Texts(_Onnx):
+class _OnnxTexts(_Onnx):
     def prepare(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
     ) -> "tuple[NDArray[Any], NDArray[np.int32]]":
@@ -159,15 +159,15 @@ class _Texts(_Onnx):
         return self.binding.inputs.prepare(data, length)
 
 
-class _PaddedTexts(_Texts):
+class _OnnxPaddedTexts(_OnnxTexts):
     row_overhead = ROW_OVERHEAD
 
 
 def _class_for(inputs: Inputs) -> type[_Onnx]:
     """The loaded encoder that can do what its inputs can."""
     if isinstance(inputs, TextInputs):
-        return _PaddedTexts if inputs.pads else _Texts
-    return _Padded if inputs.pads else _Onnx
+        return _OnnxPaddedTexts if inputs.pads else _OnnxTexts
+    return _OnnxPadded if inputs.pads else _Onnx
 
 
 def _refuse_padding_that_counts(encode: _Onnx, modality: Modality) -> None:
