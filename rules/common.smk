@@ -38,6 +38,8 @@ MODEL_FILES = (
     "model.json",
 )
 REPORT = f"{RESULTS}/{PLAN.page}"
+MADE_BY = {}
+"""A source's path → the rule that makes it, of a workflow that makes its raw files."""
 
 
 wildcard_constraints:
@@ -142,8 +144,10 @@ def stage_files(stages):
 
 def made_here(dataset):
     """Sources that a rule of this workflow makes; all others are no inputs of Snakemake's."""
-    sources = PLAN.config.datasets[dataset].source
-    return [DIGITS for source in sources if source.settings.get("path") == DIGITS]
+    paths = [
+        source.settings.get("path") for source in PLAN.config.datasets[dataset].source
+    ]
+    return [path for path in paths if path in MADE_BY]
 
 
 def scan_spec(dataset):

@@ -2,15 +2,15 @@
 
 import json
 
-STEPS = ("digits", "preprocess_part", "extract", "extract_gpu", "train", "evaluate")
 SIZED = ("preprocess_part", "extract", "extract_gpu")  # by wildcards
+STEPS = (*MADE_BY.values(), *SIZED, "train", "evaluate")
 
 
 def steps_of_this_config():
     """The rules whose jobs run on the machines that are to be tried, in the order of the data."""
     datasets = PLAN.config.datasets
-    if any(made_here(dataset) for dataset in datasets):
-        yield "digits"
+    sources = dict.fromkeys(path for each in datasets for path in made_here(each))
+    yield from (MADE_BY[path] for path in sources)
     for step in ("scan", "index"):
         yield from (f"{step}_{dataset}" for dataset in datasets)
     if PLAN.preprocessed:

@@ -5,6 +5,7 @@ out  resources/digits/{images/*.png, tones/*.wav, samples.csv}
 """
 
 DIGITS = "resources/digits/samples.csv"
+MADE_BY[DIGITS] = "digits"
 
 
 rule digits:

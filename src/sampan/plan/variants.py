@@ -191,9 +191,12 @@ class Plan:
         """
         The page of this config, relative to the results folder: two configs have two.
 
-        Where the results lie and what they may take at most is no part of its name.
+        Where the results lie and what they may take at most is no part of its name, nor is what
+        stands at its default.
         """
-        config = self.config.model_dump(mode="json", exclude={"results", "quota"})
+        config = self.config.model_dump(
+            mode="json", exclude={"results", "quota"}, exclude_defaults=True
+        )
         made = [stage.digest for stage in self.stages()]
         return f"reports/{digest_of([config, made])[:8]}.html"
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from sampan import plugins
 from sampan.compute import Grant, Workers
-from sampan.errors import StorageError
+from sampan.errors import ConfigError, StorageError
 from sampan.execution.decoding import DIGEST
 from sampan.execution.encoding import DTYPE, Encoding, encode_rows, rows_at_once
 from sampan.execution.engine import make_partition_in_turn
@@ -73,13 +73,22 @@ class Extractor(ShardMaker[ExtractJob]):
     # In the job's own process -----------------------------------------------------------------
 
     def layout(self, pinned: Path, grant: Grant) -> Layout:
-        """Where there is none yet, the encoder is loaded to learn its dimensions."""
+        """Where there is none yet, the encoder says its dimensions, or is loaded to learn them."""
         if pinned.exists():
             return choose_layout(self.job, _dimensions(pinned, self.job.stage.encoder))
         self.check_memory(grant)
-        dimensions = load_encoder(self.for_workers().job, "cpu").encode.dimensions
+        return choose_layout(self.job, self._dimensions())
+
+    def _dimensions(self) -> int:
+        job, encoder = self.for_workers().job, self._encoder
+        if isinstance(encoder, plugins.KnowsDimensions):
+            modality = job.modality.make(job.stage.modality)
+            if faults := encoder.check(modality):
+                raise ConfigError(faults)
+            return encoder.dimensions_for(modality)
+        found = load_encoder(job, "cpu").encode.dimensions
         forget_encoders()  # the workers load their own
-        return choose_layout(self.job, dimensions)
+        return found
 
     def check_memory(self, grant: Grant) -> None:
         modality = self.for_workers().job.modality.make(self.job.stage.modality)
