@@ -17,6 +17,9 @@ from slurm.processes import kill, wait_for
 from slurm.runs import Recovery, Run, clone_of, word
 from workflows.clone import Clone
 
+SAVED_SECONDS = 7
+"""By then slurmctld has saved what it knows: it does so 5 s after a change at the latest."""
+
 
 @dataclass(kw_only=True)
 class Site:
@@ -356,6 +359,7 @@ def control_restarted(site: Site) -> Outcome:
     run.hold(word(0))
     run.start(run.target("one", "word"))
     run.wait_at(word(0))
+    time.sleep(SAVED_SECONDS)  # the run of a job that it forgot would wait for ever
     start = time.monotonic()
     slurm.kill("slurmctld")
     slurm.start("slurmctld")
