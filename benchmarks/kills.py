@@ -28,7 +28,7 @@ import PIL.Image
 
 from sampan.plan import Jobs, Plan
 from sampan.plan.jobs import Settings
-from sampan.store import ledger
+from sampan.store import ledger, ledger_files
 
 FILES = 64
 ROWS_PER_SHARD = 16
@@ -107,7 +107,7 @@ def finished(step: Step) -> int:
 def recorded(step: Step) -> list[int]:
     return [
         shard
-        for file in ledger.files(step.folder / "ledger")
+        for file in ledger_files.files(step.folder / "ledger")
         for shard, record in ledger.read(file.path)
         if record is not None
     ]

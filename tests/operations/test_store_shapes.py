@@ -142,5 +142,5 @@ def test_a_ledger_line_of_another_shape_is_skipped_or_named(line, finished, caps
                 command(capsys, *words)
     finally:
         path.unlink()
-        for later in (stage / "ledger").glob("*0000000000000100-*"):
+        for later in (stage / "ledger").rglob("*0000000000000100-*"):
             later.unlink()

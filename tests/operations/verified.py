@@ -141,7 +141,7 @@ def edited(path: Path, change: Callable[[Any], Any]) -> None:
 def ledger_lines(folder: Path) -> dict[Path, list[dict[str, Any]]]:
     return {
         path: [json.loads(line) for line in path.read_text().splitlines()]
-        for path in sorted((folder / "ledger").glob("*.jsonl"))
+        for path in sorted((folder / "ledger").rglob("*.jsonl"))
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sampan.runs.counts import PartitionCounts, Receipts, UnderWay, listing
 from sampan.storage.durable import write_json
-from sampan.store import ledger
+from sampan.store import ledger, ledger_files
 from sampan.store.variant import Variant
 
 PARTS = [f"part-{part:05d}" for part in range(4)]
@@ -170,7 +170,7 @@ def test_records_that_were_withdrawn_do_not_count(variant):
 
 
 def test_a_shard_that_was_made_twice_counts_once(variant):
-    (first,) = [file for file in ledger.files(variant.ledger) if file.first == 0]
+    (first,) = [file for file in ledger_files.files(variant.ledger) if file.first == 0]
     second = first.path.with_name(first.path.name.replace(".00000", ".f0000"))
     second.write_bytes(first.path.read_bytes())
 
@@ -179,7 +179,7 @@ def test_a_shard_that_was_made_twice_counts_once(variant):
 
 def test_only_the_ledgers_of_running_jobs_are_read_again(variant, reads):
     found = UnderWay(variant, 64)
-    names = {file.first // 64: file.path.name for file in ledger.files(variant.ledger)}
+    names = {file.first // 64: file.path.name for file in ledger_files.files(variant.ledger)}
     parts = ["part-00000", "part-00001"]
 
     for _ in range(3):
@@ -189,7 +189,7 @@ def test_only_the_ledgers_of_running_jobs_are_read_again(variant, reads):
 
 
 def test_a_ledger_that_grows_while_its_job_runs_is_read_to_its_end(variant):
-    (file,) = [file for file in ledger.files(variant.ledger) if file.first == 0]
+    (file,) = [file for file in ledger_files.files(variant.ledger) if file.first == 0]
     lines = file.path.read_bytes().splitlines(keepends=True)
     found = UnderWay(variant, 64)
 

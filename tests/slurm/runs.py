@@ -357,7 +357,7 @@ def kept(folder: Path) -> dict[str, bytes]:
 def recorded(stage: Path) -> Counter[int]:
     """How often each shard was recorded, by all attempts."""
     counts: Counter[int] = Counter()
-    for path in (stage / "ledger").glob("*.jsonl"):
+    for path in (stage / "ledger").rglob("*.jsonl"):
         for line in path.read_text().splitlines():
             value = json.loads(line)
             assert not value.get("withdrawn"), f"{path}: {line}"

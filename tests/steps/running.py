@@ -18,7 +18,7 @@ import PIL.Image
 import pipeline
 
 from sampan.plan import Jobs, Plan
-from sampan.store import ledger
+from sampan.store import ledger, ledger_files
 
 FILES = 8
 """Different pictures; the others are the same files under other names."""
@@ -193,7 +193,7 @@ def recorded(variant: Path) -> list[int]:
     """Shards in the ledgers of all attempts, once for each record."""
     return [
         shard
-        for file in ledger.files(variant / "ledger")
+        for file in ledger_files.files(variant / "ledger")
         for shard, record in ledger.read(file.path)
         if record is not None
     ]

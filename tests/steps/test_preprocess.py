@@ -19,7 +19,7 @@ from sampan.cli import main
 from sampan.index.sample_files import SampleFiles
 from sampan.storage import lease
 from sampan.storage.durable import read_json
-from sampan.store import ledger
+from sampan.store import ledger, ledger_files
 from sampan.store.layout import Layout
 from sampan.store.shard import crc32c_of
 from sampan.store.variant import Variant
@@ -67,7 +67,7 @@ def is_whole(folder):
     layout = Layout.from_json(read_json(variant.layout))
     records = [
         record
-        for file in ledger.files(variant.ledger)
+        for file in ledger_files.files(variant.ledger)
         for _, record in ledger.read(file.path)
         if record is not None
     ]

@@ -81,7 +81,7 @@ def test_a_torn_line_is_not_sealed(sleeper, folder, ledgers):
 
     successor(folder, ledgers)
 
-    (file,) = ledgers.iterdir()
+    (file,) = ledgers.rglob("*.jsonl")
     assert file.read_bytes() == record(1).line()
 
 

@@ -63,7 +63,7 @@ def cut_shard(folder):
 
 
 def lose_ledger(folder):
-    for path in (folder / "ledger").iterdir():
+    for path in (folder / "ledger").rglob("*.jsonl"):
         if path.name.startswith("rows-000000000032"):
             path.unlink()
 

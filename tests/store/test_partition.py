@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from store import partitions
 
-from sampan.store import ledger
+from sampan.store import ledger, ledger_files
 from sampan.store.partition import category
 from sampan.store.read import Reader
 from sampan.store.shard import crc32c_of
@@ -23,7 +23,7 @@ def test_a_finished_partition_has_nothing_left_to_do(tmp_path):
 
     assert made == [0, 1, 2, 3]
     assert partitions.make(partitions.partition(tmp_path)) == []
-    assert len(ledger.files(tmp_path / "ledger")) == 1
+    assert len(ledger_files.files(tmp_path / "ledger")) == 1
 
 
 def test_a_partition_beyond_the_data_has_no_shards_wherever_the_data_end(tmp_path):

@@ -18,6 +18,7 @@ from sampan.index.parts import IndexFolder, IndexPart
 from sampan.plan import Stage
 from sampan.plan.jobs import ShardsJob
 from sampan.storage.durable import read_json
+from sampan.store import ledger
 from sampan.store.committed import chosen
 from sampan.store.documents import CellsReceipt, PartRows, Receipt
 from sampan.store.identity import digest_lines
@@ -105,7 +106,9 @@ class StageAbove:
         source = Variant.of(results, self.above)
         layout = Layout.read(source.layout)
         receipt = read_json(source.receipt(partition.part), Receipt)
-        records, faults = chosen(source, layout, receipt)
+        first, stop = receipt["first"], receipt["first"] + receipt["rows"]
+        found = ledger.records(source.ledger, first, stop)
+        records, faults = chosen(source, layout, receipt, found)
         if faults:
             raise StorageError([*faults, "run: sampan verify --repair"])
         by_shard = {record.shard: record for record in records}

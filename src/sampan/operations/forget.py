@@ -13,7 +13,7 @@ from pathlib import Path
 from sampan.config.names import VariantName
 from sampan.errors import ConfigError
 from sampan.storage.durable import read_json, storing
-from sampan.store import ledger
+from sampan.store import ledger, ledger_files
 from sampan.store.catalogue import Entry, datasets, entries, models
 from sampan.store.documents import PartRows
 from sampan.store.layout import Layout
@@ -79,7 +79,7 @@ def forget(entry: Entry, part: int | None) -> list[Path]:
             shards = layout.shards(about["first"], about["rows"])
             ledger.forget(variant.ledger, shards, layout.rows_per_shard)
     else:
-        for file in ledger.files(variant.ledger):
+        for file in ledger_files.files(variant.ledger):
             _remove(file.path)
     for path in receipts:
         _remove(path)

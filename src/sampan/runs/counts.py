@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sampan.errors import StorageError
 from sampan.runs.events import READERS
 from sampan.storage.durable import read_json
-from sampan.store import documents, ledger
+from sampan.store import documents, ledger, ledger_files
 from sampan.store.layout import Layout
 from sampan.store.variant import Variant
 
@@ -147,7 +147,7 @@ class UnderWay:
         wanted = {int(part.removeprefix("part-")) for part in parts}
         at_work = {int(part.removeprefix("part-")) for part in running}
         found: dict[int, PartitionCounts] = {}
-        for file in ledger.files(self._variant.ledger):
+        for file in ledger_files.files(self._variant.ledger):
             its_parts = self._parts(file.first, file.stop)
             if wanted.isdisjoint(its_parts):
                 continue

@@ -82,15 +82,19 @@ class Attempt:
         return f"{self.host or 'an unknown host'}{job}, heartbeat {self.age_seconds:.0f} s ago"
 
 
-def attempts(folder: Path, now: float | None = None) -> list[Attempt]:
-    """All attempts at all names of a folder, in the order of their numbers; none if it is not."""
+def attempts(folder: Path, now: float | None = None, name: str | None = None) -> list[Attempt]:
+    """
+    All attempts at a name, or at all names of a folder, in the order of their numbers.
+
+    Files of other names are not looked at. None if there is no such folder.
+    """
     now = time.time() if now is None else now
     found = []
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             match = _NAME.fullmatch(entry.name)
             with contextlib.suppress(FileNotFoundError):  # released since it was listed
-                if match:
+                if match and name in (None, match[1]):
                     touched = entry.stat().st_mtime
                     found.append(
                         Attempt(
@@ -235,8 +239,8 @@ class Lease:
             now = self._path.stat().st_mtime if self._number else time.time()
         except OSError:
             now = time.time()
-        found = attempts(self._folder, now)
-        return [a for a in found if a.name == self._name and a.path != self._path]
+        found = attempts(self._folder, now, self._name)
+        return [other for other in found if other.path != self._path]
 
     def _before_us(self) -> Attempt | None:
         """The attempt to wait for; the dead among those before it are removed."""

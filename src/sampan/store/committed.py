@@ -46,7 +46,8 @@ def commit(
         if receipt["rows"] and receipt["first"] != rows:
             faults.append(f"{path}: begins at row {receipt['first']:,}; expected: row {rows:,}")
         rows += receipt["rows"]
-        records, wrong = chosen(variant, layout, receipt, listing)
+        found = listing.records(receipt["first"], receipt["first"] + receipt["rows"])
+        records, wrong = chosen(variant, layout, receipt, found)
         faults += wrong
         parts.append(receipt)
         total += bytes_of(receipt, records)
@@ -95,18 +96,15 @@ def zarr_metadata(variant: Variant, layout: Layout, rows: int) -> dict[Path, dic
 
 
 def chosen(
-    variant: Variant, layout: Layout, receipt: PartOfStage, listing: Listing | None = None
+    variant: Variant, layout: Layout, receipt: PartOfStage, found: Mapping[int, list[Record]]
 ) -> tuple[list[Record], list[str]]:
     """
-    The records that a receipt stands for, and what is wrong with them or their files' sizes.
-
-    Whoever asks for many partitions lists the ledger once.
+    The records that a receipt stands for, of those `found` of its rows, and what is wrong with them
+    or with their files' sizes.
     """
-    first, rows = receipt["first"], receipt["rows"]
-    found = (listing or Listing(variant.ledger)).records(first, first + rows)
     records: list[Record] = []
     faults: list[str] = []
-    for shard in layout.shards(first, rows):
+    for shard in layout.shards(receipt["first"], receipt["rows"]):
         if len(faults) == FAULTS_NAMED:
             break
         if shard not in found:

@@ -2,30 +2,28 @@
 The ledger: one record for each finished shard, appended and fsynced once the shard is durable.
 
 One JSON Lines file for each attempt at a partition, named with the partition's rows and a number
-above all before it, so that a job finds the records of its rows, in order, whoever wrote them.
-Files are only ever appended to: a line `{"shard": …, "withdrawn": true}` takes back what was said
-of a shard before it. A torn last line, left by a kill, is skipped. A file comes out of its
-attempt's outbox and is held open; whoever takes over puts a copy in its place, so that what a
-sleeper appends later is said to nobody.
+above those of all before it that overlap them, so that a job finds the records of its rows, in
+order, whoever wrote them; `ledger_files` says where. Files are only ever appended to: a line
+`{"shard": …, "withdrawn": true}` takes back what was said of a shard before it. A torn last line,
+left by a kill, is skipped. A file comes out of its attempt's outbox and is held open; whoever takes
+over puts a copy in its place, so that what a sleeper appends later is said to nobody.
 """
 
 import json
 import os
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from sampan.errors import StorageError
 from sampan.storage.durable import fsync_folder, storing, write_all, write_bytes
 from sampan.storage.shape import check_of
 from sampan.store.documents import LedgerLine, Withdrawal
+from sampan.store.ledger_files import LedgerFile, files, folder_of, name_of, overlapping
 
 _recorded, _withdrawal = check_of(LedgerLine), check_of(Withdrawal)
-
-_NAME = re.compile(r"rows-(\d+)-(\d+)\.([0-9a-f]+)-[0-9a-f]+\.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,31 +58,24 @@ class Record:
 _FIELDS = frozenset(each.name for each in fields(Record))
 
 
-class LedgerFile(NamedTuple):
-    """One attempt's ledger, of rows [first, stop)."""
-
-    path: Path
-    first: int
-    stop: int
-    number: int
-
-
 class LedgerWriter:
-    """One attempt's ledger file, open for appending, from its `outbox` if it has one."""
+    """One attempt's ledger in `ledger`, open for appending, from its `outbox` if it has one."""
 
-    def __init__(self, folder: Path, first: int, stop: int, outbox: Path | None = None) -> None:
+    def __init__(self, ledger: Path, first: int, stop: int, outbox: Path | None = None) -> None:
         token = os.urandom(4).hex() if outbox is None else _token(outbox)
-        with storing(folder):
+        folder = folder_of(ledger, first, stop)
+        with storing(ledger):
             folder.mkdir(parents=True, exist_ok=True)
-            number = 1 + max((file.number for file in files(folder)), default=0)
-            name = f"rows-{first:012d}-{stop:012d}.{number:016x}-{token}.jsonl"
-            self.path = folder / name
-            made = self.path if outbox is None else outbox / f"{name}.partial"
+            before = overlapping(ledger, first, stop)
+            number = 1 + max((file.number for file in before), default=0)
+            self.path = folder / name_of(first, stop, number, token)
+            made = self.path if outbox is None else outbox / f"{self.path.name}.partial"
             self._file = made.open("ab", buffering=0)
             self._size = 0
             if made != self.path:
                 os.rename(made, self.path)
-            fsync_folder(folder)
+            for changed in (folder, folder.parent, ledger):
+                fsync_folder(changed)
 
     def __enter__(self) -> Self:
         return self
@@ -110,22 +101,20 @@ class LedgerWriter:
         self._size += len(lines)
 
 
-def seal(folder: Path, of: Path, outbox: Path) -> None:
+def seal(ledger: Path, of: Path, outbox: Path) -> None:
     """
     Let what the attempt whose outbox is called like `of` has recorded be all that it ever records.
 
     Its file gives way to a copy of the same rank; appends go to one that has no name any more.
     """
-    sealed = [file.path for file in files(folder) if file.path.stem.endswith(f"-{_token(of)}")]
+    sealed = [file.path for file in files(ledger) if file.path.stem.endswith(f"-{_token(of)}")]
     for path in sealed:
         with storing(path):
             lines = path.read_bytes()
             if whole := lines[: lines.rfind(b"\n") + 1]:
                 write_bytes(path.with_name(f"{path.stem}0.jsonl"), whole, outbox)
             path.unlink(missing_ok=True)
-    if sealed:
-        with storing(folder):
-            fsync_folder(folder)
+            fsync_folder(path.parent)
 
 
 def _token(outbox: Path) -> str:
@@ -135,19 +124,6 @@ def _token(outbox: Path) -> str:
 
 def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
-
-
-def files(folder: Path) -> list[LedgerFile]:
-    """Ledger files of all attempts, in the order in which they were begun."""
-    if not folder.is_dir():
-        return []
-    matches = [(path, _NAME.fullmatch(path.name)) for path in folder.iterdir()]
-    found = [LedgerFile(path, int(m[1]), int(m[2]), int(m[3], 16)) for path, m in matches if m]
-    return sorted(found, key=_begun)
-
-
-def _begun(file: LedgerFile) -> tuple[int, Path]:
-    return file.number, file.path
 
 
 def read(path: Path) -> Iterator[tuple[int, Record | None]]:
@@ -172,35 +148,39 @@ def read(path: Path) -> Iterator[tuple[int, Record | None]]:
 
 
 class Listing:
-    """A folder's ledger files, listed once for whoever asks for the records of many partitions."""
+    """All of a stage's ledgers, listed once for whoever asks for the records of many partitions."""
 
-    def __init__(self, folder: Path) -> None:
-        self._files = sorted(files(folder), key=lambda file: file.first)
+    def __init__(self, ledger: Path) -> None:
+        self._files = sorted(files(ledger), key=lambda file: file.first)
         self._widest = max((file.stop - file.first for file in self._files), default=0)
 
     def records(self, first: int, stop: int) -> dict[int, list[Record]]:
-        """Shard → its records, of all attempts whose rows overlap [first, stop), latest last."""
+        """What `records` says."""
         begin = bisect_right(self._files, first - self._widest, key=lambda file: file.first)
         end = bisect_left(self._files, stop, key=lambda file: file.first)
-        overlapping = [file for file in self._files[begin:end] if file.stop > first]
-        found: dict[int, list[Record]] = {}
-        for file in sorted(overlapping, key=_begun):
-            for shard, record in read(file.path):
-                if record is None:
-                    found.pop(shard, None)
-                else:
-                    found.setdefault(shard, []).append(record)
-        return found
+        found = [file for file in self._files[begin:end] if file.stop > first]
+        return _merged(sorted(found, key=lambda file: file.rank))
 
 
-def records(folder: Path, first: int, stop: int) -> dict[int, list[Record]]:
-    """What `Listing.records` says, of a folder that is listed for it."""
-    return Listing(folder).records(first, stop)
+def records(ledger: Path, first: int, stop: int) -> dict[int, list[Record]]:
+    """Shard → its records, of all attempts whose rows overlap [first, stop), latest last."""
+    return _merged(overlapping(ledger, first, stop))
 
 
-def forget(folder: Path, shards: Collection[int], rows_per_shard: int) -> None:
+def _merged(found: Iterable[LedgerFile]) -> dict[int, list[Record]]:
+    merged: dict[int, list[Record]] = {}
+    for file in found:
+        for shard, record in read(file.path):
+            if record is None:
+                merged.pop(shard, None)
+            else:
+                merged.setdefault(shard, []).append(record)
+    return merged
+
+
+def forget(ledger: Path, shards: Collection[int], rows_per_shard: int) -> None:
     """Withdraw all records of these shards."""
     if shards:
         first, stop = min(shards) * rows_per_shard, (max(shards) + 1) * rows_per_shard
-        with LedgerWriter(folder, first, stop) as attempt:
+        with LedgerWriter(ledger, first, stop) as attempt:
             attempt.withdraw(shards)

@@ -64,7 +64,7 @@ def test_small_files_are_weighed_to_within_a_third(tmp_path):
 
     weights = {part.what: part.bytes for part in size.parts}
     folder = folder_of(config, "text")
-    assert weights["ledgers"] == pytest.approx(on_disk(folder, "ledger/*")[1], rel=0.33)
+    assert weights["ledgers"] == pytest.approx(on_disk(folder, "ledger/**/*.jsonl")[1], rel=0.33)
     assert weights["receipts"] == pytest.approx(on_disk(folder, "receipts/*")[1], rel=0.33)
 
 

@@ -65,7 +65,7 @@ def half_done(tmp_path):
     (folder / "dataset.json").unlink()
     for part in (1, 2, 3):
         (folder / f"receipts/part-{part:05d}.json").unlink()
-    for path in sorted((folder / "ledger").iterdir()):
+    for path in sorted((folder / "ledger").rglob("*.jsonl")):
         first = int(path.name.split("-")[1])
         if first == 64:
             path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
