@@ -23,6 +23,8 @@ def work(task):
         time.sleep(1.0)
     if task == "raise":
         raise ZeroDivisionError("as asked")
+    if task == "raise what cannot be sent":
+        raise ValueError("a lock", threading.Lock())
     if task == "refuse":
         raise DataError(["one fault", "another"])
     if task == "devour":

@@ -1,20 +1,34 @@
+import logging
 import os
 import signal
+import subprocess
+import sys
+import time
+import traceback
 import warnings
+from pathlib import Path
 
 import psutil
 import pytest
 from compute_tasks import gpu_and_threads, say, torch_threads, trim_threshold, where, work
 
-from sampan.compute import THREADS, Grant, WorkerDied, cluster
+from sampan.compute import THREADS, Grant, WorkerDied, can_fork, children, cluster, forked_pool
 from sampan.errors import ConfigError, DataError
 
 GRANT = Grant(threads=2, memory_mb=2048)
 
 
+POOLS = {"children": children, "dask": cluster}
+
+
+@pytest.fixture(scope="module", params=POOLS.values(), ids=POOLS)
+def pools(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def pool():
-    with cluster(GRANT, "processes") as pool:
+def pool(pools):
+    with pools(GRANT, "processes") as pool:
         yield pool
 
 
@@ -39,12 +53,7 @@ def test_an_exception_passes_through_with_its_traceback_and_the_others_go_on(poo
 
     fault = found["raise"].fault
     assert isinstance(fault, ZeroDivisionError)
-    frames = []
-    trace = fault.__traceback__
-    while trace:
-        frames.append(trace.tb_frame.f_code.co_name)
-        trace = trace.tb_next
-    assert "work" in frames
+    assert "in work" in "".join(traceback.format_exception(fault))
     assert (found["a"].result, found["b"].result) == ("a", "b")
 
 
@@ -80,9 +89,17 @@ def test_a_worker_that_takes_more_than_its_share_of_the_memory_dies(pool):
     assert found["a"].result == "a"
 
 
+def test_an_exception_that_cannot_be_sent_passes_through_as_its_text(pool):
+    fault = outcomes(pool, "raise what cannot be sent")["raise what cannot be sent"].fault
+
+    assert "a lock" in "".join(traceback.format_exception(fault))
+
+
 @pytest.mark.parametrize("death", ["kill", "segfault"])
-def test_signals_that_stop_the_job_do_not_reach_its_workers_nor_those_that_follow_them(death):
-    with cluster(GRANT, "processes") as pool:
+def test_signals_that_stop_the_job_do_not_reach_its_workers_nor_those_that_follow_them(
+    death, pools
+):
+    with pools(GRANT, "processes") as pool:
         assert isinstance(outcomes(pool, death)[death].fault, WorkerDied)
         workers = psutil.Process().children(recursive=True)
         for worker in workers:
@@ -100,6 +117,48 @@ def test_once_it_is_to_stop_a_pool_ends_what_runs_and_begins_no_more(pool):
         begun.append(outcome.task)
 
     assert len(begun) <= 3 + GRANT.threads
+
+
+def test_a_child_does_not_outlive_its_parent():
+    code = """
+import os, sys
+from compute_tasks import where
+from sampan.compute import Grant, children
+with children(Grant(threads=1, memory_mb=1000), "processes") as pool:
+    (outcome,) = pool.run(where, [0])
+    print(outcome.result[0], flush=True)
+    os.kill(os.getpid(), 9)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, check=False
+    )
+
+    assert found.returncode == -signal.SIGKILL
+    child = int(found.stdout)
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not psutil.pid_exists(child)
+
+
+def test_a_child_does_not_pay_for_what_its_parent_has_in_memory():
+    held = bytearray(os.urandom(2**20)) * 600  # more than a child may take
+    with children(Grant(threads=1, memory_mb=400), "processes") as pool:
+        found = outcomes(pool, "sleep", "devour")
+
+    assert found["sleep"].result == "sleep"
+    assert isinstance(found["devour"].fault, WorkerDied)
+    assert len(held) > 400e6
+
+
+def test_what_would_not_survive_a_fork_is_not_forked(monkeypatch):
+    monkeypatch.setattr(forked_pool, "NOT_FORKED", ("not_loaded",))
+    assert can_fork("processes")
+    assert can_fork("one")
+    assert not can_fork("gpus")
+
+    monkeypatch.setitem(sys.modules, "not_loaded", sys)
+    assert not can_fork("processes")
 
 
 # What is granted ----------------------------------------------------------------------------------
@@ -152,6 +211,23 @@ def test_two_clusters_at_once_do_not_get_into_each_others_way():
         warnings.simplefilter("error")
         with cluster(GRANT, "threads") as one, cluster(GRANT, "threads") as other:
             assert outcomes(one, "a")["a"].result == outcomes(other, "a")["a"].result == "a"
+
+
+@pytest.mark.parametrize(("workers", "processes"), [("processes", 2), ("one", 1)])
+def test_children_get_the_threads_that_were_granted(workers, processes):
+    with children(GRANT, workers) as pool:
+        found = [outcome.result for outcome in pool.run(where, range(6))]
+
+    assert len({pid for pid, _, _ in found} - {os.getpid()}) == processes
+    assert all(env == dict.fromkeys(THREADS, str(2 // processes)) for _, _, env in found)
+
+
+def test_what_a_child_says_stands_in_the_jobs_log(capfd):
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO, force=True)
+    with children(Grant(threads=1, memory_mb=1000), "one") as pool:
+        list(pool.run(say, ["shard 3"]))
+
+    assert "INFO shard 3" in capfd.readouterr().err
 
 
 def test_too_little_memory_stops_with_numbers():

@@ -14,7 +14,7 @@ class Progress:
 
     def __init__(self, what: str, total: int | None, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
-        self._done = 0
+        self.done = 0
         self._start = self._said = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
@@ -23,7 +23,7 @@ class Progress:
             self._bar = tqdm(total=total, desc=what, unit=f" {unit}", unit_scale=True)
 
     def add(self, count: int) -> None:
-        self._done += count
+        self.done += count
         if self._bar is not None:
             self._bar.update(count)
         elif time.monotonic() - self._said > 10:
@@ -33,10 +33,10 @@ class Progress:
     def _event(self) -> Progressed:
         return Progressed(
             what=self._what,
-            done=self._done,
+            done=self.done,
             total=self._total,
             unit=self._unit,
-            per_second=self._done / max(time.monotonic() - self._start, 1e-3),
+            per_second=self.done / max(time.monotonic() - self._start, 1e-3),
         )
 
     def close(self) -> None:

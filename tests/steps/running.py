@@ -17,6 +17,7 @@ import numpy as np
 import PIL.Image
 import pipeline
 
+from sampan.compute.forked_pool import ForkedPool
 from sampan.plan import Jobs, Plan
 from sampan.store import ledger, ledger_files
 
@@ -96,14 +97,19 @@ def count_loads(monkeypatch: Any, encoder: type[Any]) -> list[str]:
 
 
 def count_pools(monkeypatch: Any) -> list[str]:
-    """Grows by a word each time that this process starts a Dask scheduler for workers."""
+    """Grows by a word each time that this process forks a worker, or starts Dask's scheduler."""
     pools: list[str] = []
-    start = distributed.Scheduler.__init__
-    monkeypatch.setattr(
-        distributed.Scheduler,
-        "__init__",
-        lambda self, *words, **more: (pools.append("pool"), start(self, *words, **more))[1],
-    )
+
+    def counted(kind: type[Any], word: str) -> None:
+        start = kind.__init__
+        monkeypatch.setattr(
+            kind, "__init__", lambda self, *a, **kw: (pools.append(word), start(self, *a, **kw))[1]
+        )
+
+    # whatever tests before have loaded in this process
+    monkeypatch.setattr("sampan.compute.forked_pool.NOT_FORKED", ())
+    counted(distributed.Scheduler, "dask")
+    counted(ForkedPool, "children")
     return pools
 
 

@@ -135,7 +135,7 @@ def test_a_job_with_nothing_left_to_do_loads_no_encoder(undisturbed, tmp_path, m
     assert (loads, pools) == ([], [])
 
 
-def test_a_job_of_a_fresh_stage_starts_one_pool_and_loads_no_encoder_that_says_its_dimensions(
+def test_a_job_of_seconds_starts_no_dask_and_loads_no_encoder_that_says_its_dimensions(
     preprocessed, tmp_path, monkeypatch
 ):
     config = copied(preprocessed, tmp_path / "results")
@@ -143,7 +143,7 @@ def test_a_job_of_a_fresh_stage_starts_one_pool_and_loads_no_encoder_that_says_i
 
     assert main(running.job(config, "extract")) == 0
 
-    assert (loads, pools) == ([], ["pool"])
+    assert (loads, pools) == ([], ["children"])
 
 
 def test_a_granted_gpu_is_no_matter_to_an_encoder_that_runs_on_the_cpu(tmp_path, monkeypatch):

@@ -206,7 +206,7 @@ def test_a_job_with_nothing_left_to_do_starts_no_cluster(texts, monkeypatch):
     assert main(words) == 0
 
     assert receipt.read_bytes() == first
-    assert pools == ["pool"]  # of the first time
+    assert pools == ["children"]  # of the first time
 
 
 def test_a_receipt_does_not_depend_on_the_threads(undisturbed, indexed):
@@ -296,7 +296,6 @@ def away(monkeypatch, folder, *, calls, seconds):
     elsewhere = folder.with_name("away")
     read = SampleFiles.read
     seen = []
-    back = threading.Timer(seconds or 0, lambda: elsewhere.rename(folder))
 
     def read_and_rename(self, source, cell):
         data = read(self, source, cell)
@@ -304,11 +303,10 @@ def away(monkeypatch, folder, *, calls, seconds):
         if len(seen) == calls:
             folder.rename(elsewhere)
             if seconds:
-                back.start()
+                threading.Timer(seconds, lambda: elsewhere.rename(folder)).start()
         return data
 
     monkeypatch.setattr(SampleFiles, "read", read_and_rename)
-    return back
 
 
 @pytest.mark.parametrize(
@@ -323,11 +321,10 @@ def test_a_folder_that_is_away_for_a_while_quarantines_nothing(
     config = running.text_files(tmp_path / "source", folders=folders)
     config = running.elsewhere(config, tmp_path / "results")
     pipeline.run(config, INDEX)
-    back = away(monkeypatch, tmp_path / name, calls=calls, seconds=0.5)
+    away(monkeypatch, tmp_path / name, calls=calls, seconds=0.5)
 
     code = main(running.job(config, "preprocess", threads=1, patience_seconds=30))
 
-    back.join()
     receipt = read_json(Variant(pipeline.folder_of(config, "text")).receipt(0))
     assert code == 0
     assert (receipt["rows"], receipt["valid"], receipt["reasons"]) == (48, 48, {})
@@ -406,7 +403,7 @@ def test_raising_max_invalid_afterwards_decodes_nothing_again(tmp_path, monkeypa
     config["datasets"]["texts"]["modalities"]["text"]["max_invalid"] = 0.25
 
     assert main(running.job(config, "preprocess")) == 0
-    assert pools == ["pool"]  # of the first time
+    assert pools == ["children"]  # of the first time
     assert len(committed(config)) > 0
 
 

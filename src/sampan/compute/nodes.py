@@ -15,6 +15,7 @@ from distributed.comm.core import Comm
 from distributed.core import Status
 
 from sampan.compute import sockets as sockets  # a worker's process learns the addresses from here
+from sampan.compute.surroundings import Memory, limit_memory_to
 from sampan.errors import ConfigError
 from sampan.terminal import set_up_log
 
@@ -57,6 +58,8 @@ class ProcessWorker(Worker):
     def __init__(self, *args: Any, **options: Any) -> None:
         set_up_log()
         super().__init__(*args, **options)
+        if limit := self.memory_manager.memory_limit:
+            limit_memory_to(Memory(limit))
 
 
 class Nanny(Reserved, distributed.Nanny):

@@ -1,7 +1,7 @@
 """
 Allocations that fail: known by what libraries say, told with numbers, and made to fail in time.
 
-An allocation that fails is an answer; a process that the kernel or Dask kills for its memory is
+An allocation that fails is an answer; a process that is killed for its memory is
 none. So work on the CPU runs under a limit that is reached first.
 """
 
@@ -11,8 +11,8 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from sampan.compute import worker_memory
 from sampan.errors import ConfigError
 
 FAILED = re.compile(
@@ -29,7 +29,7 @@ WANTED = re.compile(
 )
 UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "pib": 2**50}
 SHARE = 0.9
-"""Of a worker's memory that its work may bring it to; Dask kills at 0.95."""
+"""Of a worker's memory that its work may bring it to; it is killed at 0.95."""
 
 
 @contextmanager
@@ -78,8 +78,8 @@ def too_large(
             f"{what}: {part} does not fit in the memory of the GPU{asked}; it has {total:,.0f} MB, "
             f"{free:,.0f} MB of them free; take a GPU with more memory, or {change}"
         )
-    limit = _memory_limit()
-    granted = f"; granted to this process: {limit / 1e6:,.0f} MB" if limit else ""
+    memory = worker_memory()
+    granted = f"; granted to this process: {memory.limit_bytes / 1e6:,.0f} MB" if memory else ""
     return ConfigError(
         f"{what}: {part} does not fit in memory{asked}{granted}; raise mem_mb of this rule, or "
         f"{change}"
@@ -95,18 +95,6 @@ def free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def _memory_limit() -> int | None:
-    """Bytes that Dask gave this worker; None outside of one."""
-    from distributed import get_worker
-
-    try:
-        worker: Any = get_worker()
-    except ValueError:
-        return None
-    limit: int | None = worker.memory_manager.memory_limit
-    return limit
-
-
 @contextmanager
 def limit_memory(device: str) -> Iterator[None]:
     """
@@ -115,15 +103,15 @@ def limit_memory(device: str) -> Iterator[None]:
     The kernel counts address space, so what is added to it is limited to what is left of the share.
     On a GPU there is no limit: CUDA reserves address space that it never fills.
     """
-    limit = _memory_limit() if device == "cpu" else None
+    memory = worker_memory() if device == "cpu" else None
     status = Path("/proc/self/status")
-    if limit is None or not status.exists():
+    if memory is None or not status.exists():
         yield
         return
     found = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
     resident, data = (int(found[name].split()[0]) * 1024 for name in ("VmRSS", "VmData"))
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    left = max(0, int(limit * SHARE) - resident)
+    left = max(0, int(memory.limit_bytes * SHARE) - (resident - memory.inherited_bytes))
     resource.setrlimit(resource.RLIMIT_DATA, (_least(data + left, before[1]), before[1]))
     try:
         yield

@@ -10,14 +10,14 @@ import torch
 @contextmanager
 def reproducible(*, threads: int, device: str) -> Iterator[None]:
     """Inside, equal inputs give equal bits for the same threads, device and library versions."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     if device.startswith("cuda"):
         # Without it cuBLAS may sum in another order; read when the first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # the other way to say it loads torch's compiler
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_deterministic_debug_mode(before[1])
