@@ -201,6 +201,10 @@ def preprocess_spec(wildcards):
     return as_spec(JOBS.preprocess(stage.dataset, stage.name).to_json())
 
 
+def preprocess_threads(wildcards):
+    return PLAN.threads(wildcards.dataset)
+
+
 def preprocess_mem_mb(wildcards, threads, attempt):
     return attempt * PLAN.preprocess_mb(wildcards.dataset, wildcards.modality, threads)
 
@@ -232,6 +236,10 @@ def upstream_receipt(wildcards):
 def extract_spec(wildcards):
     stage = extracted(wildcards)
     return as_spec(JOBS.extract(stage.dataset, stage.name).to_json())
+
+
+def extract_threads(wildcards):
+    return PLAN.threads(wildcards.dataset, wildcards.encoder)
 
 
 def extract_mem_mb(wildcards, threads, attempt):

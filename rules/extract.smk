@@ -24,7 +24,7 @@ rule extract:
         encoder=one_of(PLAN.encoders(gpu=False)),
     conda:
         "../envs/sampan.yaml"
-    threads: 4
+    threads: extract_threads
     resources:
         mem_mb=extract_mem_mb,
         gpu=0,

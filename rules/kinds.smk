@@ -59,6 +59,17 @@ def most_mem_mb(step):
     return mem_mb
 
 
+def most_threads(step):
+    """The threads of a rule's largest job."""
+    if step == "preprocess_part":
+        return max(PLAN.threads(dataset) for dataset, _ in PLAN.preprocessed)
+    return max(
+        PLAN.threads(stage.dataset, stage.encoder)
+        for stage in PLAN.features.values()
+        if stage.encoder in ENCODERS[step]
+    )
+
+
 def doctor_spec(step):
     def spec(wildcards):
         return as_spec(DoctorJob(rule=step, encoders=ENCODERS.get(step, {})).to_json())
@@ -74,6 +85,8 @@ def ask_for_the_same(step):
             doctor["job_runtime"] = resource.with_name("job_runtime")
         elif name == "mem_mb" and step in SIZED and resource.raw is None:
             doctor[name] = most_mem_mb(step)
+        elif name == "_cores" and step in SIZED and resource.raw is None:
+            doctor[name] = most_threads(step)
         else:
             doctor[name] = resource
 

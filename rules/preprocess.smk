@@ -22,7 +22,7 @@ rule preprocess_part:
         f"{RESULTS}/benchmarks/{{dataset}}/preprocess/{{modality}}@{{digest}}/part-{{part}}.tsv"
     conda:
         "../envs/sampan.yaml"
-    threads: 4
+    threads: preprocess_threads
     resources:
         mem_mb=preprocess_mem_mb,
     params:

@@ -1,10 +1,14 @@
 """MurmurHash3 here is Appleby's definition (x86, 32 bits), written out to check against."""
 
+from collections import Counter
 from math import log, sqrt
+from random import Random
 
 import numpy as np
 import pytest
 from encoders.stored import pictures, texts
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.feature_extraction.text import CountVectorizer
 
 from sampan.encoders.ngrams import Ngrams
 
@@ -28,11 +32,11 @@ def murmur3(data: bytes) -> int:
 
 def encoded(encoder: Ngrams, *strings: str) -> np.ndarray:
     rows = [string.encode() for string in strings]
-    data = np.zeros((len(rows), 64), np.uint8)
+    data = np.zeros((len(rows), 1024), np.uint8)
     for row, text in zip(data, rows, strict=True):
         row[: len(text)] = np.frombuffer(text, np.uint8)
     length = np.array([len(text) for text in rows], np.int32)
-    return encoder.load(texts(64), "cpu")(data, length)
+    return encoder.load(texts(1024), "cpu")(data, length)
 
 
 def test_murmur3_of_this_test_is_that_of_its_authors_vectors():
@@ -51,6 +55,33 @@ def test_each_ngram_of_a_framed_word_is_added_with_the_sign_and_at_the_place_of_
     found = encoded(Ngrams(shortest=2, longest=2), "banana")
 
     np.testing.assert_allclose(found[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"dimensions": 2},
+        {"shortest": 1, "longest": 9, "casefold": False},
+        {"shortest": 5, "longest": 40},
+    ],
+)
+def test_embeddings_are_those_that_scikit_learn_would_make_to_the_last_bit(settings):
+    encoder = Ngrams(**settings)
+    letters = [*"abcdeäß漢ıİﬁ 🏳\u00a0\t\n", "abc " * 3, "x" * 33]
+    random = Random(0)
+    strings = ["".join(random.choices(letters, k=random.randrange(16))) for _ in range(500)]
+
+    count = CountVectorizer(
+        analyzer="char_wb",
+        ngram_range=(encoder.shortest, encoder.longest),
+        preprocessor=str.casefold if encoder.casefold else str,
+    ).build_analyzer()
+    weights = [{gram: 1 + log(c) for gram, c in Counter(count(s)).items()} for s in strings]
+    hashed = FeatureHasher(encoder.dimensions).transform(weights).toarray()
+    lengths = np.linalg.norm(hashed, axis=1, keepdims=True)
+    expected = (hashed / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    assert np.array_equal(encoded(encoder, *strings), expected)
 
 
 def test_texts_without_length_end_at_the_last_byte_that_is_not_0():

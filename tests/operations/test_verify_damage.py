@@ -148,11 +148,11 @@ STAGE = {
     "a lost array": (lambda p: lose(p.stage / "data.zarr/text"), "text/c.0.0: is missing"),
     "a lost ledger": (lambda p: lose(p.stage / "ledger"), "shard 1 has no record"),
     "one ledger file lost": (
-        lambda p: lose(sorted((p.stage / "ledger").rglob("*.jsonl"))[0]),
+        lambda p: lose(min((p.stage / "ledger").rglob("*.jsonl"), key=lambda path: path.name)),
         "shard 1 has no record",
     ),
     "a ledger cut": (
-        lambda p: cut(sorted((p.stage / "ledger").rglob("*.jsonl"))[0], 300),
+        lambda p: cut(min((p.stage / "ledger").rglob("*.jsonl"), key=lambda path: path.name), 300),
         "has no record",
     ),
     "a lost receipt": (lambda p: lose(p.stage / "receipts/part-00001.json"), "00001.json: is miss"),
@@ -250,7 +250,7 @@ STAGE = {
     ),
     "a ledger of another stage": (
         lambda p: shutil.copy(
-            sorted((p.features / "ledger").rglob("*.jsonl"))[0],
+            min((p.features / "ledger").rglob("*.jsonl"), key=lambda path: path.name),
             p.stage / "ledger/rows-000000000000-000000000032.00000000000000ff-00000000.jsonl",
         ),
         "shard 1: its record",

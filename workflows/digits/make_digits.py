@@ -9,6 +9,7 @@ phase, duration and start, under noise so strong that it is misheard about one t
 """
 
 import csv
+import importlib.util
 import io
 import sys
 import wave
@@ -17,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from sampan.storage.durable import write_bytes
 
@@ -53,7 +53,8 @@ TEMPLATES = {
 
 def make_digits(table: Path) -> None:
     """Write the files, and the table that lists them last; the same bytes every time."""
-    images, labels = load_digits(return_X_y=True)
+    digits = handwritten_digits()
+    images, labels = digits[:, :-1], digits[:, -1].astype(int)
     random = np.random.default_rng(1797)
     folder = table.parent
     for name in ("images", "tones"):
@@ -68,6 +69,14 @@ def make_digits(table: Path) -> None:
         _write_wav(folder / sound, tone(int(digit), random))
         writer.writerow([f"digit-{i:04d}", image, sound, caption(int(digit), random), digit])
     write_bytes(table, text.getvalue().encode())
+
+
+def handwritten_digits() -> NDArray[np.float64]:
+    """(image, 65): 64 pixels of 0 to 16 and the digit; from its file, or loading takes longest."""
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    return np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
 
 
 def caption(digit: int, random: np.random.Generator) -> str:

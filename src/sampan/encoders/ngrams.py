@@ -1,7 +1,10 @@
 """Hashed character n-grams."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
 from math import log
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -15,6 +18,13 @@ from sampan.plugins import Device, Encode, Modality, kind_of
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+WORDS_KEPT = 1 << 14
+"""Whose n-grams are remembered; most words of a text were in those before."""
+GRAMS_KEPT = 1 << 16
+"""Whose hashes are remembered."""
+LONGEST_KEPT = 32
+"""Characters of a word or of an n-gram that is remembered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +67,7 @@ class Ngrams:
             )
 
     def memory_bytes(self) -> int:
-        """A Python process with scikit-learn, and one batch of texts of about 100 kB."""
+        """A Python process, and one batch of texts of about 100 kB."""
         return 400_000_000 + self.batch * (12 * self.dimensions + 1_000_000)
 
     def row_memory_bytes(self, modality: Modality) -> int:
@@ -77,35 +87,68 @@ class Ngrams:
         return self.dimensions
 
     def load(self, modality: Modality, device: str) -> Encode:
-        from sklearn.feature_extraction import FeatureHasher
-        from sklearn.feature_extraction.text import CountVectorizer
-
         if faults := self.check(modality):
             raise ConfigError(faults)
-        cut = CountVectorizer(
-            analyzer="char_wb",
-            ngram_range=(self.shortest, self.longest),
-            lowercase=False,
-            preprocessor=str.casefold if self.casefold else str,
-        ).build_analyzer()
-        hasher = FeatureHasher(self.dimensions, input_type="pair", alternate_sign=True)
-        return _Ngrams(cut=cut, hasher=hasher, dimensions=self.dimensions)
+        return _Ngrams(
+            lengths=range(self.shortest, self.longest + 1),
+            normal=str.casefold if self.casefold else str,
+            dimensions=self.dimensions,
+        )
 
 
 @dataclass(kw_only=True)
 class _Ngrams:
-    cut: Any
-    hasher: Any
+    lengths: range
+    normal: Callable[[str], str]
     dimensions: int
 
     def __call__(
         self, data: "NDArray[Any]", length: "NDArray[np.int32] | None"
     ) -> "NDArray[np.float32]":
         import numpy as np
+        from scipy.sparse import csr_array
 
-        counts = (Counter(self.cut(text)) for text in texts(data, length))
-        weights = ([(gram, 1 + log(c)) for gram, c in row.items()] for row in counts)
-        hashed = self.hasher.transform(weights).toarray()
+        hashes: list[int] = []
+        counts: list[int] = []
+        ends = [0]
+        for text in texts(data, length):
+            words = self.normal(text).split()
+            found = Counter(chain.from_iterable(map(self._cut, words)))
+            hashes += map(murmur if self.lengths[-1] > LONGEST_KEPT else _murmur_once, found)
+            counts += found.values()
+            ends.append(len(hashes))
+        sizes = np.array([1 + log(count) for count in range(1, max(counts, default=0) + 1)])
+        signed = np.array(hashes, np.int64)
+        weights = np.where(signed < 0, -1.0, 1.0) * sizes[np.array(counts, np.int64) - 1]
+        places = np.abs(signed) % self.dimensions
+        rows = csr_array((weights, places, ends), (len(data), self.dimensions))
+        rows.sum_duplicates()  # in scikit-learn's order, which decides the last bit
+        hashed = rows.toarray()
         norms = np.linalg.norm(hashed, axis=1, keepdims=True)
         out: NDArray[np.float32] = (hashed / np.where(norms > 0, norms, 1)).astype(np.float32)
         return out
+
+    def _cut(self, word: str) -> tuple[str, ...]:
+        return (cut if len(word) > LONGEST_KEPT else _cut_once)(word, self.lengths)
+
+
+def cut(word: str, lengths: range) -> tuple[str, ...]:
+    """The n-grams of a word with its spaces; all of a shorter word is one, and counts once."""
+    framed = f" {word} "
+    grams: list[str] = []
+    for n in lengths:
+        grams += (framed[at : at + n] for at in range(max(1, len(framed) - n + 1)))
+        if n >= len(framed):
+            break
+    return tuple(grams)
+
+
+def murmur(gram: str) -> int:
+    """Its MurmurHash3 of 32 bits, signed, with seed 0."""
+    import mmh3
+
+    return mmh3.hash(gram.encode(), signed=True)
+
+
+_cut_once = lru_cache(WORDS_KEPT)(cut)
+_murmur_once = lru_cache(GRAMS_KEPT)(murmur)

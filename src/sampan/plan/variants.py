@@ -27,6 +27,10 @@ from sampan.plan.stages import Stage
 
 PLAN_FILES = 256
 """Files of a scan at most, beside its columns'."""
+MOST_THREADS = 4
+"""That a job of one partition asks for where the profile does not say."""
+ROWS_A_THREAD = 1 << 10
+"""Fewer take seconds on one."""
 MOST_DIMENSIONS = 1 << 20
 """Of an embedding; longer ones come of a mistake, and no machine holds a batch of them."""
 
@@ -235,7 +239,20 @@ class Plan:
             for modality in settings.modalities
         }
 
-    # Memory -----------------------------------------------------------------------------------
+    # What jobs ask for ------------------------------------------------------------------------
+
+    def threads(self, dataset: str, encoder: str | None = None) -> int:
+        """
+        Of a job of one partition, which preprocesses or runs an encoder: one for each
+        `ROWS_A_THREAD`, so that small jobs run side by side; `MOST_THREADS` for an encoder that
+        is one process however many there are.
+        """
+        if encoder is not None:
+            entry = self.config.encoders[encoder]
+            if plugins.make("encoders", entry.settings, encoder).workers != "processes":
+                return MOST_THREADS
+        rows = self.config.datasets[dataset].rows_per_job
+        return min(MOST_THREADS, max(1, rows // ROWS_A_THREAD))
 
     def preprocess_mb(self, dataset: str, modality: str, threads: int) -> int:
         entry = self.config.datasets[dataset].modalities[modality]

@@ -77,7 +77,8 @@ def test_the_largest_job_of_a_rule_is_tried(good):
     plan = Plan.parse(good.config())
 
     assert found(good, "preprocess_part")["memory"]["asked_mb"] == max(
-        plan.preprocess_mb("digits", name, 2) for name in ("image", "caption", "tone")
+        plan.preprocess_mb("digits", name, plan.threads("digits"))
+        for name in ("image", "caption", "tone")
     )
 
 
