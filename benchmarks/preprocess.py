@@ -7,6 +7,9 @@ Photographs of 500 × 375, see pictures.py. All in turns on the same two workers
 between a small job and a large one, so that it holds no start-up, of sampan or of a peer; what is
 left at no rows is the start-up, printed apart. Files and results lie in `--folder`, in memory
 unless told otherwise: decoding is measured, not the disk.
+
+Then whole jobs, each from the start of its process to its end, of `--whole` pictures: a user waits
+for those.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -41,6 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="pictures in sampan's large job")
     parser.add_argument("--peer-rows", type=int, default=6_000, help="in the others' large jobs")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--whole", type=int, nargs="*", default=[1_000, 10_000])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--img2dataset", type=Path, help="Python of an environment that has img2dataset"
@@ -56,7 +61,7 @@ def measure(args: argparse.Namespace) -> Report:
     small = max(args.rows // 10, FILES)
     small_peer = max(args.peer_rows // 6, 2 * peers.TAR_ROWS)
     busy: list[str] = []
-    peers.write_tars(files, folder / "tars", args.peer_rows)
+    peers.write_tars(files, folder / "tars", max(args.peer_rows, *args.whole))
 
     def slope(name: str, work: Callable[[int], float], few: int, many: int) -> float:
         """Rows a second; what is left at none is kept as the start."""
@@ -80,6 +85,16 @@ def measure(args: argparse.Namespace) -> Report:
         other = partial(img2dataset, folder, files, args.img2dataset)
         ways["img2dataset"] = lambda: slope("img2dataset", other, small_peer, args.peer_rows)
     seen = in_turns(ways, args.repeats)
+    whole = {
+        rows: in_turns(
+            {
+                f"sampan, {rows:,} pictures in s": partial(ours, rows),
+                f"simplejpeg, {rows:,} pictures in s": partial(whole_peer, folder, rows),
+            },
+            args.repeats,
+        )
+        for rows in args.whole
+    }
     worth = quality(files[:60])
     shutil.rmtree(folder)
 
@@ -102,12 +117,29 @@ def measure(args: argparse.Namespace) -> Report:
             unit="dB",
         ),
     ]
+    for rows, seconds in whole.items():
+        own, other = seconds.values()
+        found.append(
+            Found(
+                hop=f"a whole job of {rows:,} of them",
+                measured="webdataset + DataLoader, simplejpeg ÷ it",
+                values=ratios(other, own),
+                goal=1.3,
+            )
+        )
     rates = {f"{name}, images/s": round(statistics.median(rate)) for name, rate in seen.items()}
     starting = {
         f"{name}, start-up in s": round(statistics.median(times), 2)
         for name, times in starts.items()
     }
-    return Report(found, {**rates, **starting, "sampan's job": busy[-1], "rows": args.rows})
+    taken = {
+        name: round(statistics.median(seconds), 2)
+        for ways in whole.values()
+        for name, seconds in ways.items()
+    }
+    return Report(
+        found, {**rates, **starting, **taken, "sampan's job": busy[-1], "rows": args.rows}
+    )
 
 
 def preprocess(folder: Path, files: list[Path], threads: int, busy: list[str], rows: int) -> float:
@@ -135,6 +167,13 @@ def peer(source: Path, folder: Path, name: str, rows: int) -> float:
     seconds = run(words)
     out.unlink(missing_ok=True)
     return seconds
+
+
+def whole_peer(folder: Path, rows: int) -> float:
+    """Seconds of webdataset's process, from its start to its end."""
+    began = time.monotonic()
+    peer(folder / "tars", folder, "simplejpeg", rows)
+    return time.monotonic() - began
 
 
 def img2dataset(folder: Path, files: list[Path], python: Path, rows: int) -> float:

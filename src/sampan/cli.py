@@ -23,7 +23,7 @@ from sampan.storage.durable import LASTING, PASSING
 from sampan.terminal import one_line, set_up_log
 
 STOPPED_EARLY = 75
-OBJECTS_BEFORE_GARBAGE = 50_000
+OBJECTS_BEFORE_GARBAGE = 300_000
 """Loading torch alone makes a quarter of a million objects, and all of them stay."""
 
 RULES = {

@@ -6,6 +6,7 @@ import xarray as xr
 import sampan
 from sampan.config.split import SplitSettings
 from sampan.errors import ConfigError, StorageError
+from sampan.index.parts import IndexPart
 from sampan.index.splits import split_of
 
 
@@ -67,6 +68,42 @@ def test_key_label_group_and_split_are_coordinates(dataset):
     assert found["label"].values.tolist() == [pipeline.WORDS[i % 10] for i in range(150)]
     assert found["group"].values.tolist() == groups.tolist()
     assert found["split"].values.tolist() == split_of(SplitSettings(), groups).tolist()
+
+
+def test_coordinates_are_read_when_they_are_looked_at(dataset, monkeypatch):
+    read = []
+    part = IndexPart.table
+    monkeypatch.setattr(
+        IndexPart,
+        "table",
+        lambda self, *words: (read.append(self.path.name), part(self, *words))[1],
+    )
+    found = sampan.open(dataset)
+    assert not read
+
+    assert found["key"][70:72].values.tolist() == ["s0070", "s0071"]
+    assert read == ["part-00001.parquet"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [slice(None), slice(140, 20, -7), slice(5, 5), [149, 3, 70, 3], 64, [], [True, False] * 75],
+)
+def test_any_rows_of_a_coordinate_are_read(rows, dataset):
+    expected = np.array([f"s{i:04d}" for i in range(150)], object)[rows]
+
+    found = sampan.open(dataset)["key"].isel(sample=rows).values
+
+    assert np.asarray(found).tolist() == np.asarray(expected).tolist()
+
+
+def test_samples_are_chosen_by_a_coordinate(dataset):
+    found = sampan.open(dataset)
+
+    chosen = found.isel(sample=found["label"] == "drei")
+
+    assert chosen["key"].values.tolist() == [f"s{i:04d}" for i in range(2, 150, 10)]
+    assert chosen.sizes["sample"] == 15
 
 
 def test_the_split_of_a_config_is_taken(config, dataset, tmp_path):

@@ -1,10 +1,10 @@
 import shutil
 
-import numpy as np
 import pipeline
 import pytest
 
 from sampan.errors import StorageError
+from sampan.index.columns import column
 from sampan.index.parts import ROWS_PER_GROUP, Index, IndexFolder, IndexPart
 
 
@@ -18,22 +18,15 @@ def index(config):
     return Index(IndexFolder(pipeline.results_of(config) / "texts" / "index"))
 
 
+def texts(index, name, rows=None):
+    return [text for _, some in column(index, name, rows) for text in some]
+
+
 def test_columns_hold_all_rows_in_order(index):
     assert index.rows == 150
-    assert index.column("key").tolist() == [f"s{i:04d}" for i in range(150)]
-    assert index.column("label").tolist() == [pipeline.WORDS[i % 10] for i in range(150)]
-    assert index.column("split").tolist() == [None] * 150
-
-
-def test_what_must_not_straddle_splits_is_the_group_or_else_the_key(index, monkeypatch):
-    assert index.groups().tolist() == [f"p{i % 15}" for i in range(150)]
-    column = Index.column
-
-    def without_groups(self, name):
-        return np.full(150, None, object) if name == "group" else column(self, name)
-
-    monkeypatch.setattr(Index, "column", without_groups)
-    assert index.groups().tolist() == [f"s{i:04d}" for i in range(150)]
+    assert texts(index, "key") == [f"s{i:04d}" for i in range(150)]
+    assert texts(index, "label") == [pipeline.WORDS[i % 10] for i in range(150)]
+    assert texts(index, "split") == [None] * 150
 
 
 def test_rows_are_numbered_as_in_the_dataset(index):
@@ -75,7 +68,7 @@ def test_rows_that_were_added_since_the_commit_are_not_seen(config, index):
         assert pipeline.main(words) == 0
 
     assert IndexPart(index.folder.part(2)).rows == 52
-    assert index.column("key").tolist() == [f"s{i:04d}" for i in range(150)]
+    assert texts(index, "key") == [f"s{i:04d}" for i in range(150)]
     assert [batch["key"][-1] for part in index.parts() for batch in part.batches(["key"])] == [
         "s0063",
         "s0127",
@@ -87,7 +80,7 @@ def test_a_part_with_fewer_rows_than_committed_is_damaged(index):
     shutil.copy(index.folder.part(3), index.folder.part(2))
 
     with pytest.raises(StorageError, match="holds 0 rows; 22 are committed"):
-        index.column("key")
+        texts(index, "key")
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])
@@ -96,11 +89,11 @@ def test_a_damaged_part_is_a_storage_error(size, index):
     path.write_bytes(path.read_bytes()[:size])
 
     with pytest.raises(StorageError, match=r"part-00000\.parquet: cannot be read"):
-        index.column("key")
+        texts(index, "key")
 
 
 def test_a_missing_part_is_a_storage_error(index):
     index.folder.part(0).unlink()
 
     with pytest.raises(StorageError, match=r"part-00000\.parquet: cannot be read"):
-        index.column("key")
+        texts(index, "key")

@@ -108,6 +108,7 @@ def test_the_fence_holds_against_a_sleeper_that_goes_on_making_files(folder, led
                 name = f"{len(made)}"
                 os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=handle))
                 made.append(name)
+                time.sleep(0.0005)
         except FileNotFoundError:
             return
 

@@ -8,13 +8,13 @@ from sampan.training.roles import ROLES, assign_roles
 @pytest.fixture
 def roles():
     return assign_roles(
-        ["train", "validation", "test", None, "train", "train", "other", "train"],
+        np.array([0, 1, 2, -1, 0, 0, 0, 0], np.int8),
         valid={
             "image.hog": np.array([1, 1, 1, 1, 0, 1, 1, 0], dtype=bool),
-            "tone.logmel": np.array([1, 1, 1, 1, 0, 1, 1, 1], dtype=bool),
+            "tone.logmel": np.array([1, 1, 1, 1, 0, 1, 0, 1], dtype=bool),
         },
         labelled=np.array([1, 1, 1, 0, 1, 0, 1, 1], dtype=bool),
-        unusable=[None, None, None, None, None, None, None, "missing file"],
+        unusable=(np.array([-1, -1, -1, -1, -1, -1, -1, 0], np.int32), ["missing file"]),
     )
 
 
@@ -31,7 +31,7 @@ def test_every_row_has_a_role_and_those_left_out_a_reason(roles):
         ("left out", "split: none"),
         ("left out", "image.hog is not valid"),
         ("left out", "no label"),
-        ("left out", "split: other"),
+        ("left out", "tone.logmel is not valid"),
         ("left out", "missing file"),
     ]
 
@@ -46,20 +46,20 @@ def test_roles_and_reasons_are_counted(roles):
     assert roles.reason_counts() == {
         "missing file": 1,
         "split: none": 1,
-        "split: other": 1,
         "no label": 1,
         "image.hog is not valid": 1,
+        "tone.logmel is not valid": 1,
     }
 
 
 def test_a_task_without_labels_asks_for_none():
-    found = assign_roles(["train"], valid={"a.b": np.array([True])})
+    found = assign_roles(np.zeros(1, np.int8), valid={"a.b": np.array([True])})
 
     assert found.counts()["train"] == 1
 
 
 def test_an_empty_role_is_an_error_with_the_counts():
-    found = assign_roles(["train", "test"], valid={"a.b": np.array([True, False])})
+    found = assign_roles(np.array([0, 2], np.int8), valid={"a.b": np.array([True, False])})
 
     with pytest.raises(DataError) as fault:
         found.require("train", "validation", "test")

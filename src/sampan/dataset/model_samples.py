@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sampan.dataset.open import check_same_rows
 from sampan.errors import StorageError
+from sampan.index.columns import Coded, coded, count_groups, present, split_codes
 from sampan.index.parts import Index, IndexFolder
-from sampan.index.splits import check_split, split_of
+from sampan.index.splits import NAMES, check_split
 from sampan.plan.jobs import TrainJob
 from sampan.plan.memory import MASTER_MB, WORKER_MB
 from sampan.store.committed import Committed
@@ -19,8 +20,15 @@ from sampan.store.read import Reader
 from sampan.store.variant import Variant
 from sampan.training.roles import Roles, assign_roles
 
-ROW_BYTES = 1024
-"""Of a row's key, group, label, split, reason and digests, as Python objects."""
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_BYTES = {"classify": 16, "regress": 48, "align": 16, "retrieve": 16}
+"""Of a row's split, role, reason, label and number; targets are scaled in three copies."""
+CONTENT_BYTES = 64
+"""Of a row's digest and its place among all, of each modality, while equal ones are found."""
+PARTLY_BYTES = 2**27
+"""Of rows that are read, hashed and written, some at a time."""
 
 
 class StoredFeatures:
@@ -70,7 +78,10 @@ class Samples:
     def memory_mb(self, rows_at_once: int) -> int:
         """What a job needs that has so many rows' features in memory at a time, in MB."""
         features = sum(4 * stored.dimensions for stored in self.features.values())
-        held = features * rows_at_once + ROW_BYTES * self.rows
+        row_bytes = ROW_BYTES[self.settings.task]
+        if self.settings.task in ("align", "retrieve"):
+            row_bytes += CONTENT_BYTES * len(self.modalities)
+        held = features * rows_at_once + row_bytes * self.rows + PARTLY_BYTES
         return MASTER_MB + WORKER_MB + -(-held // 2**20)
 
     @cached_property
@@ -78,34 +89,58 @@ class Samples:
         return {name: StoredFeatures(stage, self.rows) for name, stage in self.stages.items()}
 
     @cached_property
-    def labels(self) -> NDArray[np.object_]:
-        return self.index.column("label")
+    def labels(self) -> Coded:
+        return coded(self.index, "label")
+
+    def keys(self, rows: range) -> "pa.ChunkedArray":
+        """(sample) of these rows' keys."""
+        import pyarrow as pa
+
+        tables = self.index.tables(["key"], rows)
+        chunks = [chunk for _, table in tables for chunk in table.column("key").chunks]
+        return pa.chunked_array(chunks, pa.string())
+
+    def keys_at(self, rows: NDArray[np.int64]) -> "pa.ChunkedArray":
+        """The keys at these rows, which ascend."""
+        return self._at("key", rows)
+
+    def labels_at(self, rows: NDArray[np.int64]) -> list[str]:
+        """The labels at these rows, which ascend and have one."""
+        found: list[str] = self._at("label", rows).to_pylist()
+        return found
+
+    def _at(self, name: str, rows: NDArray[np.int64]) -> "pa.ChunkedArray":
+        import pyarrow as pa
+
+        chunks = []
+        for first, table in self.index.tables([name]):
+            start, stop = np.searchsorted(rows, [first, first + len(table)])
+            chunks += table.column(name).take(pa.array(rows[start:stop] - first)).chunks
+        return pa.chunked_array(chunks, pa.string())
 
     @cached_property
-    def keys(self) -> NDArray[np.object_]:
-        return self.index.column("key")
-
-    @cached_property
-    def splits(self) -> NDArray[np.object_]:
+    def splits(self) -> NDArray[np.int8]:
         """(sample); `DataError` with the groups' counts where a split comes out empty."""
-        groups = self.index.groups()
-        given = self.index.column("split") if self.split_settings.column else None
-        found = split_of(self.split_settings, groups, given)
-        needed = ("test",) if self.settings.task == "retrieve" else ("train", "validation", "test")
-        check_split(f"models.{self.stage.name}.split", found, groups, needed)
+        found = split_codes(self.index, self.split_settings)
+        needed = ("test",) if self.settings.task == "retrieve" else NAMES
+        there = [name for code, name in enumerate(NAMES) if np.any(found == code)]
+        name = f"models.{self.stage.name}.split"
+        check_split(name, there, lambda: count_groups(self.index), needed)
         return found
 
     def roles(self) -> Roles:
         """What each row serves for, and why some serve for nothing."""
         labelled = None
-        if self.settings.task in ("classify", "regress"):
-            labelled = np.array([label is not None for label in self.labels])
+        if self.settings.task == "classify":
+            labelled = self.labels.codes >= 0
+        elif self.settings.task == "regress":
+            labelled = present(self.index, "label")
         return assign_roles(
-            list(self.splits),
+            self.splits,
             valid={name: self._of_all(stage.valid()) for name, stage in self.stages.items()},
             absent={name: self._of_all(stage.absent()) for name, stage in self.modalities.items()},
             labelled=labelled,
-            unusable=list(self.index.column("reason")),
+            unusable=coded(self.index, "reason"),
         )
 
     def contents(self) -> dict[str, NDArray[np.int64]]:
@@ -116,11 +151,13 @@ class Samples:
             found[name] = np.unique(digests, return_inverse=True)[1].astype(np.int64)
         return found
 
-    def digests(self, stage: Committed) -> NDArray[np.uint8]:
-        """(sample, 16): SHA-256 of each row's source bytes; zeros where there were none."""
-        out = np.zeros((self.rows, 16), np.uint8)
-        committed = min(self.rows, stage.rows)
-        out[:committed] = stage.reader("digest").rows(0, committed)
+    def digests(self, stage: Committed, rows: range | None = None) -> NDArray[np.uint8]:
+        """(sample, 16): SHA-256 of these rows' source bytes; zeros where there were none."""
+        wanted = range(self.rows) if rows is None else rows
+        out = np.zeros((len(wanted), 16), np.uint8)
+        stop = min(wanted.stop, stage.rows)
+        if wanted.start < stop:
+            out[: stop - wanted.start] = stage.reader("digest").rows(wanted.start, stop)
         return out
 
     def _of_all(self, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """Open a dataset's committed stages as one lazy `xarray.Dataset`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from sampan.config.load import load, parse_as
 from sampan.config.split import SplitSettings
 from sampan.errors import ConfigError, StorageError
+from sampan.index.columns import column, splits
 from sampan.index.parts import Index, IndexFolder
-from sampan.index.splits import split_of
 from sampan.plan import Plan
 from sampan.store.catalogue import Entry, entries
 from sampan.store.committed import Committed
@@ -163,16 +164,17 @@ def _block(folder: str, layout: ArrayLayout, block_info: Any = None) -> NDArray[
 
 
 def _coordinates(index: Index, plan: Plan | None, dataset: str) -> dict[str, Any]:
-    columns = index.about["columns"]
-    key = index.column("key")
-    found = {"key": ("sample", key)}
-    for name in ("label", "group"):
-        if name in columns:
-            found[name] = ("sample", index.column(name))
+    """Read from the index when they are looked at, and then kept."""
+    from sampan.dataset.index_text import lazy_text
+
     if plan is not None and dataset in plan.config.datasets:
         settings = plan.config.datasets[dataset].split
     else:
         settings = parse_as(SplitSettings, index.about["split"])
-    given = index.column("split") if settings.column else None
-    found["split"] = ("sample", split_of(settings, index.groups(), given))
-    return found
+    read: dict[str, Any] = {
+        name: partial(column, index, name)
+        for name in ("key", "label", "group")
+        if name == "key" or name in index.about["columns"]
+    }
+    read["split"] = partial(splits, index, settings)
+    return {name: ("sample", lazy_text(index.rows, of)) for name, of in read.items()}

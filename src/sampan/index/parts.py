@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from sampan.errors import StorageError
 from sampan.plan.variants import plan_file
@@ -19,6 +16,9 @@ from sampan.storage.durable import read_json, storing
 from sampan.storage.shape import check_of
 from sampan.store.documents import IndexDataset, PartAbout, PartPlan, PlanFile, fault_of_parts
 from sampan.store.identity import content_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROWS_PER_GROUP = 8192
 GROUP_BYTES = 2**24
@@ -162,19 +162,21 @@ class IndexPart:
         """One column of these rows of the dataset, numbered from 0, read as it is asked for."""
         return IndexColumn(self, name, rows)
 
-    def _read(self, columns: Sequence[str], rows: range) -> dict[str, list[Any]]:
-        """Of rows that are kept together."""
+    def table(self, columns: Sequence[str], rows: range) -> "pa.Table":
+        """Columns as they are stored, of rows that are kept together."""
         start = rows.start - self.first
         group = bisect_right(self._starts, start) - 1
-        there = set(self._file.schema_arrow.names)
-        beside = [name for name in columns if name + BYTES_SUFFIX in there]
         try:
-            table = self._file.read_row_group(
-                group, columns=[*columns, *(name + BYTES_SUFFIX for name in beside)]
-            )
+            table = self._file.read_row_group(group, columns=list(columns))
         except (OSError, ValueError) as fault:
             raise StorageError(f"{self.path}: cannot be read: {fault}") from fault
-        piece = table.slice(start - self._starts[group], len(rows))
+        return table.slice(start - self._starts[group], len(rows))
+
+    def _read(self, columns: Sequence[str], rows: range) -> dict[str, list[Any]]:
+        """Of rows that are kept together."""
+        there = set(self._file.schema_arrow.names)
+        beside = [name for name in columns if name + BYTES_SUFFIX in there]
+        piece = self.table([*columns, *(name + BYTES_SUFFIX for name in beside)], rows)
         found = {name: piece.column(name).to_pylist() for name in columns}
         for name in beside:
             pairs = zip(found[name], piece.column(name + BYTES_SUFFIX).to_pylist(), strict=True)
@@ -232,26 +234,36 @@ class Index:
     def rows(self) -> int:
         return int(self.about["rows"])
 
-    def parts(self) -> Iterator[IndexPart]:
-        """Partitions that hold rows; of each those that are committed, though it may have grown."""
+    def parts(self, rows: range | None = None) -> Iterator[IndexPart]:
+        """
+        Partitions that hold any of these rows, or of all; of each those rows that are committed,
+        though it may have grown.
+        """
+        wanted = range(self.rows) if rows is None else rows
         for part in self.about["parts"]:
-            if part["rows"]:
+            first, stop = part["first"], part["first"] + part["rows"]
+            if max(first, wanted.start) < min(stop, wanted.stop):
                 yield IndexPart(self.folder.part(part["part"]), part["rows"])
 
-    def column(self, name: str) -> NDArray[np.object_]:
+    def tables(
+        self, columns: Sequence[str], rows: range | None = None
+    ) -> Iterator[tuple[int, "pa.Table"]]:
         """
-        (sample) of text, None where there is none; all None where the index has no such column.
+        Columns of text of these rows, all by default, in order; some thousand rows at a time, each
+        with the number of its first row. Null where the index has no such column.
         """
-        out = np.full(self.rows, None, object)
-        for part in self.parts():
-            if name in part.columns:
-                out[part.first : part.first + part.rows] = part.read([name])[name]
-        return out
+        import pyarrow as pa
 
-    def groups(self) -> NDArray[np.object_]:
-        """(sample): what must not straddle splits, the group or, where there is none, the key."""
-        group, key = self.column("group"), self.column("key")
-        return np.where(group == None, key, group)  # noqa: E711 # elementwise
+        wanted = range(self.rows) if rows is None else rows
+        for part in self.parts(wanted):
+            known = [name for name in columns if name in part.columns]
+            start, stop = max(part.first, wanted.start), part.first + part.rows
+            for group in part.groups(range(start, min(stop, wanted.stop))):
+                table = part.table(known, group)
+                for name in columns:
+                    if name not in known:
+                        table = table.append_column(name, pa.nulls(len(group), pa.string()))
+                yield group.start, table
 
 
 def cell_line(version: int, cell: str | bytes | None, reason: str | None) -> str:

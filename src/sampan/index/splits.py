@@ -5,7 +5,7 @@ Groups are hashed with SipHash under the seed, so that adding samples moves none
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,15 @@ def fraction(groups: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
     return (hashes >> np.uint64(11)) / 2.0**53  # the bits that a double holds, so that 1 is not hit
 
 
-def check_split(name: str, splits: NDArray[np.object_], groups: NDArray[np.object_],
-                needed: Sequence[str] = NAMES) -> None:  # fmt: skip
-    """`DataError` with the groups' counts where a split that is needed came out empty."""
-    empty = [split for split in needed if not np.any(splits == split)]
-    if empty:
-        counts = Counter(str(group) for group in groups)
+def check_split(
+    name: str,
+    there: Collection[str],
+    count_groups: Callable[[], Counter[str]],
+    needed: Sequence[str] = NAMES,
+) -> None:
+    """`DataError` with the groups' counts where a split that is needed is not `there`."""
+    if empty := [split for split in needed if split not in there]:
+        counts = count_groups()
         shown = ", ".join(
             f"{shortened(group)} {count:,}" for group, count in counts.most_common(10)
         )

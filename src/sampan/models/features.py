@@ -6,6 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Rows = NDArray[np.integer[Any]]
+"""(sample) row numbers, in as few bytes as they take."""
+
 
 class Features(Protocol):
     """One encoder's embeddings of one modality, read by row."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import DataError
-from sampan.models.features import Features
+from sampan.models.features import Features, Rows
 
 ROWS_AT_ONCE = 8192
 FLOOR = 0.1
@@ -22,7 +22,7 @@ class Standardisation:
     deviation: NDArray[np.float32]
 
 
-def learn_standardisation(features: Features, rows: NDArray[np.int64]) -> Standardisation:
+def learn_standardisation(features: Features, rows: Rows) -> Standardisation:
     """
     Mean and standard deviation over `rows`, which are the training rows and no others.
 
@@ -53,6 +53,7 @@ def learn_standardisation(features: Features, rows: NDArray[np.int64]) -> Standa
     return Standardisation(mean=mean.astype(np.float32), deviation=deviation.astype(np.float32))
 
 
-def _chunks(features: Features, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
+def _chunks(features: Features, rows: Rows) -> Iterator[NDArray[np.float64]]:
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        yield features.take(rows[first : first + ROWS_AT_ONCE]).astype(np.float64)
+        some = rows[first : first + ROWS_AT_ONCE].astype(np.int64)
+        yield features.take(some).astype(np.float64)

@@ -13,6 +13,7 @@ from sampan.terminal import shortened
 LARGEST = float(np.finfo(np.float32).max)
 SHOWN = 10
 """Labels named in an error at most."""
+ROWS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class ClassTargets:
 
     names: tuple[str, ...]
     """Classes, sorted."""
-    codes: NDArray[np.int64]
+    codes: NDArray[np.int32]
     """(sample) positions in `names`; -1 without a label."""
 
 
@@ -44,24 +45,32 @@ class ContentTargets:
 Targets = ClassTargets | ValueTargets | ContentTargets
 
 
-def class_targets(labels: Sequence[str | None], rows: NDArray[np.int64]) -> ClassTargets:
+def class_targets(
+    codes: NDArray[np.int32], labels: Sequence[str], used: NDArray[np.bool_]
+) -> ClassTargets:
     """
-    Classes of the labels at `rows` (those used in any role); other rows get -1.
+    Classes of `codes` (sample), positions in `labels` or -1, at rows that are `used` (sample) in
+    any role; other rows get -1.
 
     A class that no training row has is kept: the model cannot predict it, and evaluation counts
     that.
     """
-    used = [label for label in (labels[row] for row in rows) if label is not None]
-    names = tuple(sorted(set(used)))
+    slices = [slice(at, at + ROWS_AT_ONCE) for at in range(0, len(codes), ROWS_AT_ONCE)]
+    counts = np.zeros(len(labels) + 1, np.int64)  # the first is of rows without a label
+    for rows in slices:
+        counts += np.bincount(codes[rows][used[rows]] + 1, minlength=len(counts))
+    names = tuple(sorted(label for label, n in zip(labels, counts[1:], strict=True) if n))
     if len(names) < 2:
         raise DataError(
             f"labels of the samples used: {', '.join(map(shortened, names)) or 'none'}; "
             "classification needs two classes or more"
         )
-    code = {name: position for position, name in enumerate(names)}
-    codes = np.full(len(labels), -1, dtype=np.int64)
-    codes[rows] = [code[label] if (label := labels[row]) is not None else -1 for row in rows]
-    return ClassTargets(names=names, codes=codes)
+    position = {name: code for code, name in enumerate(names)}
+    places = np.array([*(position.get(label, -1) for label in labels), -1], np.int32)
+    found = np.full(len(codes), -1, np.int32)
+    for rows in slices:
+        found[rows] = np.where(used[rows], places[codes[rows]], -1)
+    return ClassTargets(names=names, codes=found)
 
 
 def find_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -80,25 +89,33 @@ def _looks(name: str) -> str:
     return "".join("".join(seen).split())
 
 
-def value_targets(labels: Sequence[str | float | None], rows: NDArray[np.int64]) -> ValueTargets:
+def value_targets(
+    labels: Iterable[tuple[int, Sequence[str | None] | NDArray[np.object_]]],
+    used: NDArray[np.bool_],
+) -> ValueTargets:
     """
-    Numbers of the labels at `rows`; `DataError` with the first ten that are no finite number, or
-    one that no 32-bit float can hold: squares of larger ones are beyond all floats.
+    Numbers of the labels at rows that are `used` (sample), given as some rows' after the others'
+    with the number of the first; `DataError` with the first ten that are no finite number, or one
+    that no 32-bit float can hold: squares of larger ones are beyond all floats.
     """
-    values = np.full(len(labels), np.nan)
-    wrong = []
-    for row in rows:
-        label = labels[row]
-        if label is None:
-            continue
-        values[row] = number_of(label)
-        if not abs(values[row]) <= LARGEST:
-            wrong.append((int(row), str(label)))
+    values = np.full(len(used), np.nan)
+    wrong: list[tuple[int, str]] = []
+    count = 0
+    for first, some in labels:
+        for row in np.flatnonzero(used[first : first + len(some)]).tolist():
+            label = some[row]
+            if label is None:
+                continue
+            values[first + row] = number = number_of(label)
+            if not abs(number) <= LARGEST:
+                count += 1
+                if len(wrong) < SHOWN:
+                    wrong.append((first + row, str(label)))
     if wrong:
-        first = ", ".join(f"{shortened(label)!r} (row {row})" for row, label in wrong[:SHOWN])
+        shown = ", ".join(f"{shortened(label)!r} (row {row})" for row, label in wrong)
         raise DataError(
-            f"{len(wrong):,} labels are no finite numbers within ±{LARGEST:.3g}: {first}"
-            f"{', …' if len(wrong) > SHOWN else ''}; regress needs them: mend or scale them, or "
+            f"{count:,} labels are no finite numbers within ±{LARGEST:.3g}: {shown}"
+            f"{', …' if count > SHOWN else ''}; regress needs them: mend or scale them, or "
             "empty their cells, which leaves the samples out"
         )
     return ValueTargets(values=values)

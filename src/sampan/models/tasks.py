@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from sampan.config.models import AlignSettings, ClassifySettings, RegressSettings
+from sampan.models.features import Rows
 from sampan.models.heads import AlignHead, FusionHead, Inputs
 from sampan.models.losses import contrastive, same_content
 from sampan.models.standardise import Standardisation
@@ -61,7 +62,7 @@ class Classify:
         generator: Generator | None,
     ) -> BatchScore:
         logits: Tensor = network(inputs, generator)
-        target = torch.from_numpy(self.targets.codes[rows]).to(logits.device)
+        target = torch.from_numpy(self.targets.codes[rows]).long().to(logits.device)
         loss = functional.cross_entropy(
             logits, target, label_smoothing=self.settings.label_smoothing
         )
@@ -73,7 +74,7 @@ class Regress:
 
     metric = "mae"
 
-    def __init__(self, targets: ValueTargets, train_rows: NDArray[np.int64]) -> None:
+    def __init__(self, targets: ValueTargets, train_rows: Rows) -> None:
         self.targets = targets
         self.mean, self.deviation = target_scale(targets, train_rows)
 
@@ -128,7 +129,7 @@ def _nearest(embeddings: Mapping[str, Tensor], contents: Mapping[str, Tensor]) -
     return torch.stack(shares).mean()
 
 
-def target_scale(targets: ValueTargets, rows: NDArray[np.int64]) -> tuple[float, float]:
+def target_scale(targets: ValueTargets, rows: Rows) -> tuple[float, float]:
     """
     Mean and deviation of the training targets; the deviation is 1 where they are all equal.
 
@@ -143,7 +144,7 @@ def target_scale(targets: ValueTargets, rows: NDArray[np.int64]) -> tuple[float,
     return float(scaled.mean()) * scale, (float(scaled.std()) * scale) or 1.0
 
 
-def make_task(settings: Trainable, targets: Targets, train_rows: NDArray[np.int64]) -> Task:
+def make_task(settings: Trainable, targets: Targets, train_rows: Rows) -> Task:
     """The task of the settings; a `TypeError` where the targets are those of another one."""
     match settings, targets:
         case ClassifySettings(), ClassTargets():

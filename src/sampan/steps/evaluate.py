@@ -9,10 +9,11 @@ import argparse
 import logging
 import platform
 import time
+from collections import Counter
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,16 @@ from sampan.evaluation import metrics, retrieval
 from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
 from sampan.flags import add_flags, grant_of
+from sampan.index.columns import texts
 from sampan.plan.jobs import TrainJob, changed_settings
 from sampan.storage.durable import patiently, read_json, with_checksum, write_json
-from sampan.storage.parquet import read_table, write_table
+from sampan.storage.parquet import coded_batches, write_table
 from sampan.store.documents import HistoryFile
 from sampan.store.shard import crc32c_of
 from sampan.training.roles import ROLES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger("sampan")
 
@@ -60,14 +65,13 @@ def evaluate(job: TrainJob, results: Path, grant: Grant, turn: Turn | None = Non
 
     turn, start = turn or Turn(), time.monotonic()
     samples = Samples(job, results)
-    roles = _roles_of(samples)
-    test = np.flatnonzero(roles == "test").astype(np.int64)
+    test = np.flatnonzero(_roles_of(samples) == ROLES.index("test")).astype(np.int64)
     supervised = samples.settings.task in ("classify", "regress")
     grant.need(
         samples.memory_mb(min(len(test), ROWS_AHEAD) if supervised else len(test)),
         f"evaluate {samples.stage.variant}",
     )
-    columns: dict[str, Any] = {"row": test, "key": list(samples.keys[test])}
+    columns: dict[str, Any] = {"row": test, "key": samples.keys_at(test)}
     if supervised:
         found, predicted, extra = _supervised(samples, test, grant)
     else:
@@ -93,18 +97,25 @@ def evaluate(job: TrainJob, results: Path, grant: Grant, turn: Turn | None = Non
         log.info("%s %s", name, " ".join(f"{part} {metric[part]:.4f}" for part in metric))
 
 
-def _roles_of(samples: Samples) -> NDArray[np.object_]:
-    """(sample), as training wrote them: evaluation takes no sample that training has seen."""
+def _roles_of(samples: Samples) -> NDArray[np.int8]:
+    """
+    (sample) positions in `ROLES`, as training wrote them: evaluation takes no sample that training
+    has seen.
+    """
     path = samples.folder / "samples.parquet"
     if not path.exists():
         raise StorageError(f"{path}: is missing; train the model first")
-    found = read_table(path, {"role": "text"}, alone=True)["role"].to_pylist()
-    if len(found) != samples.rows:
+    found = [
+        np.array([ROLES.index(role) for role in names], np.int8)[codes]
+        for codes, names in coded_batches(path, "role")
+    ]
+    roles = np.concatenate([np.empty(0, np.int8), *found])
+    if len(roles) != samples.rows:
         raise StorageError(
-            f"{samples.folder}: trained on an index of {len(found):,} rows, now there are "
+            f"{samples.folder}: trained on an index of {len(roles):,} rows, now there are "
             f"{samples.rows:,}; run snakemake to train it again"
         )
-    return np.array(found, object)
+    return roles
 
 
 def _supervised(
@@ -116,21 +127,21 @@ def _supervised(
     model = load_model(samples.folder / "model.safetensors")
     settings = samples.settings
     how = {"resamples": settings.bootstrap, "seed": settings.seed}
-    labels = samples.labels[test]
     if settings.task == "regress":
-        right = labels.astype(np.float64)
+        right = np.array([float(label) for label in samples.labels_at(test)], np.float64)
         guess = values(model, samples.features, test, threads=grant.threads)
         found = metrics.regression_metrics(right, guess, **how)
         return found, {"label": right, "predicted": np.asarray(guess, np.float64)}, {"chance": {}}
     shares = probabilities(model, samples.features, test, threads=grant.threads)
+    known, names = samples.labels
     codes = {name: code for code, name in enumerate(model.classes)}
-    truth = np.array([codes[str(label)] for label in labels])
+    truth = np.array([codes.get(name, -1) for name in names])[known[test]]
     guess = shares.argmax(axis=1)
     found = metrics.classification_metrics(truth, guess, num_classes=len(codes), **how)
     most = np.bincount(truth, minlength=len(codes)).max() / max(1, len(truth))
     predicted = {
-        "label": list(labels),
-        "predicted": [model.classes[code] for code in guess],
+        "label": texts(truth, model.classes),
+        "predicted": texts(guess, model.classes),
         "confidence": shares.max(axis=1),
     }
     return found, predicted, {"chance": {"accuracy": float(most)}, "classes": list(model.classes)}
@@ -171,19 +182,25 @@ def _retrieval(
     predicted: dict[str, Any] = {}
     for (one, other), direction in directions.items():
         predicted[f"{one}→{other}/rank"] = direction.rank
-        predicted[f"{one}→{other}/nearest"] = list(test[direction.rows])
-        predicted[f"{one}→{other}/scores"] = list(direction.cosines)
+        predicted[f"{one}→{other}/nearest"] = _lists(test[direction.rows])
+        predicted[f"{one}→{other}/scores"] = _lists(direction.cosines)
     return measured, predicted, {"chance": retrieval.chance(directions)}
+
+
+def _lists(values: NDArray[Any]) -> "pa.ListArray":
+    """(query, nearest) → a list a query."""
+    import pyarrow as pa
+
+    count, nearest = values.shape
+    ends = pa.array(np.arange(count + 1) * nearest, pa.int32())
+    return pa.ListArray.from_arrays(ends, pa.array(values.ravel()))
 
 
 def _card(
     job: TrainJob, samples: Samples, found: dict[str, Any], extra: dict[str, Any]
 ) -> dict[str, Any]:
     path = samples.folder / "samples.parquet"
-    table = read_table(path, {"role": "text", "reason": "any"}, alone=True)
-    roles = np.array(table["role"].to_pylist(), object)
-    reasons = [reason for reason in table["reason"].to_pylist() if reason is not None]
-    names, counts = np.unique(np.array(reasons, str), return_counts=True)
+    roles, reasons = _counts(path, "role"), _counts(path, "reason")
     files = (
         *("model.safetensors", "samples.parquet", "history.json"),
         *("predictions.parquet", "metrics.json"),
@@ -197,8 +214,8 @@ def _card(
         "length": read_json(samples.folder / "history.json", HistoryFile).get("length", {}),
         "split": changed_settings(job.split),
         "seed": samples.settings.seed,
-        "counts": {role: int(np.sum(roles == role)) for role in ROLES},
-        "left_out": dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        "counts": {role: roles[role] for role in ROLES},
+        "left_out": dict(sorted(reasons.items())),
         "metrics": found,
         "digests": {
             "settings": job.stage.digest,
@@ -220,3 +237,12 @@ def _card(
         **extra,
     }
     return with_checksum(card)
+
+
+def _counts(path: Path, name: str) -> Counter[str]:
+    """How often each text stands in a column."""
+    found: Counter[str] = Counter()
+    for codes, names in coded_batches(path, name):
+        counts = np.bincount(codes[codes >= 0], minlength=len(names))
+        found.update(dict(zip(names, counts.tolist(), strict=True)))
+    return found

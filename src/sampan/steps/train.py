@@ -6,13 +6,14 @@ model is empty, and only says which samples are to be evaluated.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,15 +24,22 @@ from sampan.dataset.model_samples import Samples
 from sampan.events import Worked, say
 from sampan.execution.turn import Turn, take_turn
 from sampan.flags import add_flags, grant_of
+from sampan.index.columns import column, texts
+from sampan.index.splits import NAMES
 from sampan.plan.identity import digest_of
 from sampan.plan.jobs import TrainJob, changed_settings
 from sampan.storage.durable import patiently, write_bytes, write_json
-from sampan.storage.parquet import write_table
+from sampan.storage.parquet import write_tables
 from sampan.terminal import shortened
-from sampan.training.roles import ROLES, Roles
+from sampan.training.roles import LEFT_OUT, ROLES, Roles
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger("sampan")
 
+ROWS_AT_ONCE = 1 << 20
+"""That are written together."""
 ALIKE_SHOWN = 10
 """Classes that look like one, of which the log tells at most."""
 
@@ -103,7 +111,8 @@ def _train(
     from sampan.training.loop import train as train_loop
     from sampan.training.model_file import save_model
 
-    key = digest_of([job.stage.digest, samples.upstream_digests(), roles.roles.tobytes().hex()])
+    served = hashlib.sha256(roles.roles.data).hexdigest()
+    key = digest_of([job.stage.digest, samples.upstream_digests(), served])
     checkpoints = Checkpoints(folder=samples.folder / "checkpoints", key=key, outbox=outbox)
     if checkpoints.are_of_another_run():
         log.info("other samples or features than the checkpoints were made from: starting anew")
@@ -144,10 +153,10 @@ def _targets(samples: Samples, roles: Roles) -> Any:
 
     if samples.settings.task == "align":
         return ContentTargets(contents=samples.contents())
-    used = np.flatnonzero(roles.roles != ROLES.index("left out"))
+    used = roles.roles != LEFT_OUT
     if samples.settings.task == "regress":
-        return value_targets(list(samples.labels), used)
-    found = class_targets(list(samples.labels), used)
+        return value_targets(column(samples.index, "label"), used)
+    found = class_targets(*samples.labels, used)
     for names in find_alike(found.names)[:ALIKE_SHOWN]:
         log.warning(
             "%s are classes of their own; if they are one, mend the labels",
@@ -163,17 +172,28 @@ def _write_empty(path: Path, job: TrainJob, outbox: Path) -> None:
 
 
 def _write_samples(samples: Samples, roles: Roles, outbox: Path) -> None:
+    tables = (
+        _samples(samples, roles, range(start, min(start + ROWS_AT_ONCE, samples.rows)))
+        for start in range(0, max(1, samples.rows), ROWS_AT_ONCE)
+    )
+    write_tables(samples.folder / "samples.parquet", tables, outbox)
+
+
+def _samples(samples: Samples, roles: Roles, rows: range) -> "pa.Table":
+    """Key, split, role, reason and digests of these rows."""
     import pyarrow as pa
 
-    names = np.array(ROLES, object)
-    reasons = np.array([None, *roles.reason_names[1:]], object)
+    some = slice(rows.start, rows.stop)
     columns: dict[str, Any] = {
-        "key": pa.array(samples.keys, pa.string()),
-        "split": pa.array(samples.splits, pa.string()),
-        "role": pa.array(names[roles.roles], pa.string()),
-        "reason": pa.array(reasons[roles.reasons], pa.string()),
+        "key": samples.keys(rows),
+        "split": texts(samples.splits[some], NAMES),
+        "role": texts(roles.roles[some], ROLES),
+        "reason": texts(roles.reasons[some] - 1, roles.reason_names[1:]),
     }
     for name, stage in samples.modalities.items():
-        digests = samples.digests(stage)
-        columns[f"{name}.digest"] = pa.array([row.tobytes().hex() for row in digests], pa.string())
-    write_table(samples.folder / "samples.parquet", pa.table(columns), outbox)
+        hexadecimal = samples.digests(stage, rows).tobytes().hex()
+        ends = np.arange(len(rows) + 1, dtype=np.int32) * 32
+        columns[f"{name}.digest"] = pa.StringArray.from_buffers(
+            len(rows), pa.py_buffer(ends), pa.py_buffer(hexadecimal.encode())
+        )
+    return pa.table(columns)

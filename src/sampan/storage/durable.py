@@ -122,26 +122,35 @@ def write_all(file: BinaryIO, data: "bytes | NDArray[np.uint8]") -> None:
         view = view[file.write(view) or 0 :]
 
 
-def write_bytes(path: Path, data: bytes, outbox: Path | None = None) -> None:
+@contextlib.contextmanager
+def replacing(path: Path, outbox: Path | None = None) -> Iterator[BinaryIO]:
     """
-    Replace a file with `data`, atomically and durably; `StorageError` where that fails.
+    A file to write, which replaces `path` at the end of the block, atomically and durably.
 
-    With an `outbox` that is the way of an attempt whose turn may be over, and which then fails.
+    `StorageError` where that fails. With an `outbox` that is the way of an attempt whose turn may
+    be over, and which then fails.
     """
     name = f".{path.name}.{secrets.token_hex(4)}.partial"
     temporary = path.with_name(name) if outbox is None else outbox / name
     with storing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb", buffering=0) as file:
-                write_all(file, data)
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
             fsync_folder(path.parent)
-        except OSError:
+        except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def write_bytes(path: Path, data: bytes, outbox: Path | None = None) -> None:
+    """Replace a file with `data`, as `replacing` does."""
+    with replacing(path, outbox) as file:
+        write_all(file, data)
 
 
 def write_json(path: Path, value: Any, outbox: Path | None = None) -> None:

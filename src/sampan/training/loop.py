@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sampan.errors import DataError
 from sampan.events import EpochEnded, Event
-from sampan.models.features import Features
+from sampan.models.features import Features, Rows
 from sampan.models.model import Model
 from sampan.models.targets import ClassTargets, Targets
 from sampan.models.tasks import Regress, Trainable
@@ -52,8 +52,8 @@ def train(
     features: Mapping[str, Features],
     targets: Targets,
     *,
-    train_rows: NDArray[np.int64],
-    validation_rows: NDArray[np.int64],
+    train_rows: Rows,
+    validation_rows: Rows,
     checkpoints: Checkpoints,
     threads: int,
     device: str = "cpu",

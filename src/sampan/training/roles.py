@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import DataError
+from sampan.models.features import Rows
 
 ROLES = ("train", "validation", "test", "left out")
 LEFT_OUT = ROLES.index("left out")
+ROWS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,19 +21,25 @@ class Roles:
 
     roles: NDArray[np.int8]
     """(sample) positions in `ROLES`."""
-    reasons: NDArray[np.int16]
+    reasons: NDArray[np.int32]
     """(sample) positions in `reason_names`; 0 where the row is used."""
     reason_names: tuple[str, ...]
     """The first is empty."""
 
-    def rows(self, role: str) -> NDArray[np.int64]:
-        """Row numbers of a role, ascending."""
-        return np.flatnonzero(self.roles == ROLES.index(role)).astype(np.int64)
+    def rows(self, role: str) -> Rows:
+        """Row numbers of a role, ascending; in four bytes each where that does."""
+        few = len(self.roles) < 2**32
+        found: Rows = np.empty(self.counts()[role], np.uint32 if few else np.int64)
+        at, code = 0, ROLES.index(role)
+        for start in range(0, len(self.roles), ROWS_AT_ONCE):
+            rows = np.flatnonzero(self.roles[start : start + ROWS_AT_ONCE] == code) + start
+            found[at : at + len(rows)] = rows
+            at += len(rows)
+        return found
 
     def counts(self) -> dict[str, int]:
         """Rows of each role."""
-        found = np.bincount(self.roles, minlength=len(ROLES))
-        return {role: int(found[code]) for code, role in enumerate(ROLES)}
+        return {role: int(np.count_nonzero(self.roles == i)) for i, role in enumerate(ROLES)}
 
     def reason_counts(self) -> dict[str, int]:
         """Rows left out for each reason that occurs, most frequent first."""
@@ -52,41 +61,34 @@ class Roles:
 
 
 def assign_roles(
-    split: Sequence[str | None] | NDArray[np.str_],
+    split: NDArray[np.int8],
     *,
     valid: Mapping[str, NDArray[np.bool_]],
     absent: Mapping[str, NDArray[np.bool_]] | None = None,
     labelled: NDArray[np.bool_] | None = None,
-    unusable: Sequence[str | None] | None = None,
+    unusable: tuple[NDArray[np.int32], Sequence[str]] | None = None,
 ) -> Roles:
     """
     The role of every row.
 
-    `split` names each row's split, `valid` says for each input which rows have features, `absent`
-    for each modality which rows have no value of it, `labelled` which rows have a label (None: the
-    task needs none), `unusable` the index's own reason against a row. All are (sample). A split of
-    another name, or none, leaves the row out. Of several reasons the first counts: the index's, the
-    split, the label, the modalities and the inputs in order.
+    `split` has each row's position in `ROLES`, or -1 for none, which leaves the row out; `valid`
+    says for each input which rows have features, `absent` for each modality which rows have no
+    value of it, `labelled` which rows have a label (None: the task needs none), `unusable` the
+    index's own reason against a row: positions, or -1, in reasons. All are (sample). Of several
+    reasons the first counts: the index's, the split, the label, the modalities and the inputs in
+    order.
     """
-    names = np.asarray(["none" if name is None else str(name) for name in split], dtype=np.str_)
-    rows = len(names)
-    roles = np.full(rows, LEFT_OUT, dtype=np.int8)
-    for code, role in enumerate(ROLES[:LEFT_OUT]):
-        roles[names == role] = code
-    blame = _Blame(rows)
+    blame = _Blame(len(split))
     if unusable is not None:
-        given = np.asarray(["" if reason is None else reason for reason in unusable], dtype=np.str_)
-        for reason in np.unique(given[given != ""]):
-            blame(str(reason), given == reason)
-    for name in np.unique(names[roles == LEFT_OUT]):
-        blame(f"split: {name or 'none'}", names == name)
+        blame.of_each(*unusable)
+    blame("split: none", split < 0)
     if labelled is not None:
         blame("no label", ~labelled)
     for name, flags in (absent or {}).items():
         blame(f"{name} is absent", flags)
     for name, flags in valid.items():
         blame(f"{name} is not valid", ~flags)
-    roles[blame.reasons != 0] = LEFT_OUT
+    roles = np.where(blame.reasons == 0, split, np.int8(LEFT_OUT))
     return Roles(roles=roles, reasons=blame.reasons, reason_names=tuple(blame.names))
 
 
@@ -95,11 +97,20 @@ class _Blame:
 
     def __init__(self, rows: int) -> None:
         self.names = [""]
-        self.reasons = np.zeros(rows, dtype=np.int16)
+        self.reasons = np.zeros(rows, np.int32)
+
+    def of_each(self, codes: NDArray[np.int32], reasons: Sequence[str]) -> None:
+        """Positions in `reasons`, or -1, of rows that none was found against yet."""
+        self._check(codes, "reasons")
+        np.add(codes, 1, out=self.reasons)
+        self.names += reasons
 
     def __call__(self, reason: str, rows: NDArray[np.bool_]) -> None:
-        if rows.shape != self.reasons.shape:
-            raise ValueError(f"{reason!r}: {len(rows)} flags for {len(self.reasons)} rows")
+        self._check(rows, repr(reason))
         if reason not in self.names:
             self.names.append(reason)
         self.reasons[rows & (self.reasons == 0)] = self.names.index(reason)
+
+    def _check(self, values: NDArray[Any], what: str) -> None:
+        if values.shape != self.reasons.shape:
+            raise ValueError(f"{what}: {len(values)} flags for {len(self.reasons)} rows")

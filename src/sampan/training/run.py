@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sampan.errors import DataError
-from sampan.models.features import Features
+from sampan.models.features import Features, Rows
 from sampan.models.heads import AlignHead, Inputs
 from sampan.models.model import blank_network
 from sampan.models.standardise import learn_standardisation
@@ -46,8 +46,8 @@ class TrainingRun:
         features: Mapping[str, Features],
         targets: Targets,
         *,
-        train_rows: NDArray[np.int64],
-        validation_rows: NDArray[np.int64],
+        train_rows: Rows,
+        validation_rows: Rows,
         device: str,
         saved: Checkpoint | None,
     ) -> None:
@@ -149,7 +149,7 @@ class TrainingRun:
             )
         return float(loss), float(metric)
 
-    def _feed(self, rows: NDArray[np.int64], numbers: range) -> BatchFeed:
+    def _feed(self, rows: Rows, numbers: range) -> BatchFeed:
         batches = sampling.batches(
             rows, numbers, batch_size=self.length.batch_size, seed=self.settings.seed
         )

@@ -10,7 +10,7 @@ than the step.
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def num_batches(size: int, batch_size: int) -> int:
 
 
 def batch(
-    rows: NDArray[np.int64],
+    rows: NDArray[np.integer[Any]],
     number: int,
     *,
     batch_size: int,
@@ -94,11 +94,12 @@ def batch(
     number.
     """
     share = _share(len(rows), number, batch_size, rank, ranks)
-    return rows[shuffled(share, size=len(rows), seed=seed, epoch=epoch)]
+    order = shuffled(share, size=len(rows), seed=seed, epoch=epoch)
+    return rows[order].astype(np.int64)
 
 
 def batches(
-    rows: NDArray[np.int64],
+    rows: NDArray[np.integer[Any]],
     numbers: range,
     *,
     batch_size: int,
@@ -119,7 +120,8 @@ def batches(
             _share(len(rows), first + offset, batch_size, rank, ranks) for offset in range(count)
         ]
         order = shuffled(np.concatenate(shares), size=len(rows), seed=seed, epoch=epoch)
-        yield from np.split(rows[order], np.cumsum([len(share) for share in shares[:-1]]))
+        found = rows[order].astype(np.int64)
+        yield from np.split(found, np.cumsum([len(share) for share in shares[:-1]]))
         numbers = numbers[count:]
 
 
