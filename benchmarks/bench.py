@@ -19,7 +19,7 @@ import goals
 from goals import Found, Report
 
 HERE = Path(__file__).parent
-PARTS = ("preprocess", "shards", "extract", "orchestration", "ledgers", "memory", "gpu")
+PARTS = ("preprocess", "shards", "extract", "orchestration", "ledgers", "rows", "memory", "gpu")
 
 
 def main() -> int:

@@ -44,9 +44,10 @@ import json, sys
 from pathlib import Path
 from sampan.steps.index import index_part
 from sampan.index.parts import IndexFolder
-spec, folder, parts = json.loads(sys.argv[1]), IndexFolder(Path(sys.argv[2])), int(sys.argv[3])
-for part in range(parts):
-    index_part(spec, folder, part)
+from sampan.plan.jobs import IndexJob
+job, folder = IndexJob.from_json(json.loads(sys.argv[1])), IndexFolder(Path(sys.argv[2]))
+for part in range(int(sys.argv[3])):
+    index_part(job, folder, part)
 """
 
 

@@ -25,7 +25,7 @@ def test_a_coded_column_says_what_stands_in_each_row(index):
     codes, names = columns.coded(index, "label")
 
     assert names == pipeline.WORDS
-    assert codes.dtype == np.int32
+    assert codes.dtype == np.int8
     assert codes.tolist() == [i % 10 for i in range(150)]
     assert columns.texts(codes, names).to_pylist() == [pipeline.WORDS[i % 10] for i in range(150)]
 

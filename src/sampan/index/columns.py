@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sampan.config.split import SplitSettings
 from sampan.index.parts import Index
 from sampan.index.splits import NAMES, split_of
+from sampan.models.features import Codes, kind_of_codes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +22,7 @@ MOST_COUNTED = 1_000_000
 class Coded(NamedTuple):
     """A column of text with few different values."""
 
-    codes: NDArray[np.int32]
+    codes: Codes
     """(sample) positions in `names`; -1 where there is none."""
     names: tuple[str, ...]
     """As they occur first."""
@@ -41,12 +42,13 @@ def texts(codes: NDArray[Any], names: Sequence[str]) -> "pa.Array":
 
 def coded(index: Index, name: str) -> Coded:
     """A column of the index; all of it none where the index has no such column."""
-    out = np.full(index.rows, -1, np.int32)
+    out: Codes = np.full(index.rows, -1, np.int8)
     found: dict[str, int] = {}
     for first, table in index.tables([name]):
         column = table.column(name).combine_chunks().dictionary_encode()
         known = [found.setdefault(text, len(found)) for text in column.dictionary.to_pylist()]
         codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        out = out.astype(kind_of_codes(len(found)), copy=False)
         out[first : first + len(codes)] = np.array([*known, -1], np.int32)[codes]
     return Coded(out, tuple(found))
 

@@ -8,6 +8,14 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.integer[Any]]
 """(sample) row numbers, in as few bytes as they take."""
+Codes = NDArray[np.signedinteger[Any]]
+"""(sample) positions in names, or -1; in as few bytes as they take."""
+
+
+def kind_of_codes(names: int) -> type[np.signedinteger[Any]]:
+    """The smallest integers that are positions in so many names, or -1."""
+    kinds: tuple[type[np.signedinteger[Any]], ...] = (np.int8, np.int16, np.int32)
+    return next(kind for kind in kinds if names <= np.iinfo(kind).max)
 
 
 class Features(Protocol):

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import DataError
+from sampan.models.features import Codes, kind_of_codes
 from sampan.terminal import shortened
 
 LARGEST = float(np.finfo(np.float32).max)
 SHOWN = 10
 """Labels named in an error at most."""
-ROWS_AT_ONCE = 1 << 20
+ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class ClassTargets:
 
     names: tuple[str, ...]
     """Classes, sorted."""
-    codes: NDArray[np.int32]
+    codes: Codes
     """(sample) positions in `names`; -1 without a label."""
 
 
@@ -45,9 +46,7 @@ class ContentTargets:
 Targets = ClassTargets | ValueTargets | ContentTargets
 
 
-def class_targets(
-    codes: NDArray[np.int32], labels: Sequence[str], used: NDArray[np.bool_]
-) -> ClassTargets:
+def class_targets(codes: Codes, labels: Sequence[str], used: NDArray[np.bool_]) -> ClassTargets:
     """
     Classes of `codes` (sample), positions in `labels` or -1, at rows that are `used` (sample) in
     any role; other rows get -1.
@@ -58,7 +57,8 @@ def class_targets(
     slices = [slice(at, at + ROWS_AT_ONCE) for at in range(0, len(codes), ROWS_AT_ONCE)]
     counts = np.zeros(len(labels) + 1, np.int64)  # the first is of rows without a label
     for rows in slices:
-        counts += np.bincount(codes[rows][used[rows]] + 1, minlength=len(counts))
+        places = codes[rows][used[rows]].astype(np.int32) + 1
+        counts += np.bincount(places, minlength=len(counts))
     names = tuple(sorted(label for label, n in zip(labels, counts[1:], strict=True) if n))
     if len(names) < 2:
         raise DataError(
@@ -66,8 +66,9 @@ def class_targets(
             "classification needs two classes or more"
         )
     position = {name: code for code, name in enumerate(names)}
-    places = np.array([*(position.get(label, -1) for label in labels), -1], np.int32)
-    found = np.full(len(codes), -1, np.int32)
+    kind = kind_of_codes(len(names))
+    places = np.array([*(position.get(label, -1) for label in labels), -1], kind)
+    found = np.full(len(codes), -1, kind)
     for rows in slices:
         found[rows] = np.where(used[rows], places[codes[rows]], -1)
     return ClassTargets(names=names, codes=found)

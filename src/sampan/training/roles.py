@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.errors import DataError
-from sampan.models.features import Rows
+from sampan.models.features import Codes, Rows, kind_of_codes
 
 ROLES = ("train", "validation", "test", "left out")
 LEFT_OUT = ROLES.index("left out")
-ROWS_AT_ONCE = 1 << 20
+ROWS_AT_ONCE = 1 << 16
+MOST_OTHERS = 1 << 8
+"""Reasons beside the index's: the inputs of a model, and some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class Roles:
 
     roles: NDArray[np.int8]
     """(sample) positions in `ROLES`."""
-    reasons: NDArray[np.int32]
+    reasons: Codes
     """(sample) positions in `reason_names`; 0 where the row is used."""
     reason_names: tuple[str, ...]
     """The first is empty."""
@@ -66,7 +68,7 @@ def assign_roles(
     valid: Mapping[str, NDArray[np.bool_]],
     absent: Mapping[str, NDArray[np.bool_]] | None = None,
     labelled: NDArray[np.bool_] | None = None,
-    unusable: tuple[NDArray[np.int32], Sequence[str]] | None = None,
+    unusable: tuple[Codes, Sequence[str]] | None = None,
 ) -> Roles:
     """
     The role of every row.
@@ -97,19 +99,22 @@ class _Blame:
 
     def __init__(self, rows: int) -> None:
         self.names = [""]
-        self.reasons = np.zeros(rows, np.int32)
+        self.reasons: Codes = np.zeros(rows, np.int16)
 
-    def of_each(self, codes: NDArray[np.int32], reasons: Sequence[str]) -> None:
+    def of_each(self, codes: Codes, reasons: Sequence[str]) -> None:
         """Positions in `reasons`, or -1, of rows that none was found against yet."""
         self._check(codes, "reasons")
-        np.add(codes, 1, out=self.reasons)
+        self.reasons = codes.astype(kind_of_codes(len(reasons) + MOST_OTHERS))
+        self.reasons += 1
         self.names += reasons
 
     def __call__(self, reason: str, rows: NDArray[np.bool_]) -> None:
         self._check(rows, repr(reason))
         if reason not in self.names:
             self.names.append(reason)
-        self.reasons[rows & (self.reasons == 0)] = self.names.index(reason)
+        free = self.reasons == 0
+        free &= rows
+        self.reasons[free] = self.names.index(reason)
 
     def _check(self, values: NDArray[Any], what: str) -> None:
         if values.shape != self.reasons.shape:
