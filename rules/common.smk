@@ -260,7 +260,7 @@ def features_receipts(wildcards):
 
 
 def model_mem_mb(wildcards, attempt):
-    return 4096 * attempt
+    return attempt * PLAN.model_mb(wildcards.model)
 
 
 def trained(wildcards):

@@ -2,8 +2,8 @@
 
 import json
 
-SIZED = ("preprocess_part", "extract", "extract_gpu")  # by wildcards
-STEPS = (*MADE_BY.values(), *SIZED, "train", "evaluate")
+SIZED = ("preprocess_part", "extract", "extract_gpu", "train", "evaluate")  # by wildcards
+STEPS = (*MADE_BY.values(), *SIZED)
 
 
 def steps_of_this_config():
@@ -48,6 +48,8 @@ def most_mem_mb(step):
     """The memory of a rule's largest job."""
 
     def mem_mb(wildcards, threads):
+        if step in ("train", "evaluate"):
+            return max(map(PLAN.model_mb, PLAN.models))
         if step == "preprocess_part":
             return max(PLAN.preprocess_mb(*name, threads) for name in PLAN.preprocessed)
         return max(

@@ -149,3 +149,14 @@ def test_a_grant_that_is_too_small_for_long_rows_names_them_and_not_the_model():
     assert "rows are long (23.0 MB a row: 11,520,000 time int16)" in str(caught.value)
     assert "set less seconds" in str(caught.value)
     assert "smaller model" not in str(caught.value)
+
+
+def test_a_model_asks_for_the_memory_of_as_many_rows_as_there_is_room_for():
+    def asked(rows, model):
+        changes = {"datasets.d.capacity": rows, "datasets.d.rows_per_job": 1 << 20}
+        return Plan.parse(small(changes)).model_mb(model)
+
+    assert asked(1 << 20, "sort") == 4096
+    assert asked(10**8, "sort") <= 4096
+    assert asked(10**9, "sort") == pytest.approx(16 * 10**9 / 2**20, rel=0.2)
+    assert asked(10**8, "align") == pytest.approx(144 * 10**8 / 2**20, rel=0.25)

@@ -14,7 +14,7 @@ from sampan.index.columns import Coded, coded, count_groups, present, split_code
 from sampan.index.parts import Index, IndexFolder
 from sampan.index.splits import NAMES, check_split
 from sampan.plan.jobs import TrainJob
-from sampan.plan.memory import MASTER_MB, WORKER_MB
+from sampan.plan.memory import samples_mb
 from sampan.store.committed import Committed
 from sampan.store.read import Reader
 from sampan.store.variant import Variant
@@ -22,13 +22,6 @@ from sampan.training.roles import Roles, assign_roles
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ROW_BYTES = {"classify": 16, "regress": 48, "align": 16, "retrieve": 16}
-"""Of a row's split, role, reason, label and number; targets are scaled in three copies."""
-CONTENT_BYTES = 64
-"""Of a row's digest and its place among all, of each modality, while equal ones are found."""
-PARTLY_BYTES = 2**27
-"""Of rows that are read, hashed and written, some at a time."""
 
 
 class StoredFeatures:
@@ -78,11 +71,8 @@ class Samples:
     def memory_mb(self, rows_at_once: int) -> int:
         """What a job needs that has so many rows' features in memory at a time, in MB."""
         features = sum(4 * stored.dimensions for stored in self.features.values())
-        row_bytes = ROW_BYTES[self.settings.task]
-        if self.settings.task in ("align", "retrieve"):
-            row_bytes += CONTENT_BYTES * len(self.modalities)
-        held = features * rows_at_once + row_bytes * self.rows + PARTLY_BYTES
-        return MASTER_MB + WORKER_MB + -(-held // 2**20)
+        held = -(-features * rows_at_once // 2**20)
+        return held + samples_mb(self.settings.task, self.rows, len(self.modalities))
 
     @cached_property
     def features(self) -> dict[str, StoredFeatures]:

@@ -33,6 +33,14 @@ LONG_ROW_BYTES = 2**21
 """From here on a row's length is named where memory does not suffice."""
 SHORTER = "set less seconds, height and width, or bytes for their modality"
 
+SAMPLE_BYTES = {"classify": 16, "regress": 48, "align": 16, "retrieve": 16}
+"""Of a row's split, role, reason, label and number; targets are scaled in three copies."""
+CONTENT_BYTES = 64
+"""Of a row's digest and its place among all, of each modality, while equal ones are found."""
+PARTLY_MB = 128
+"""Of rows that are read, hashed and written, some at a time."""
+MODEL_MB = 4096
+"""Of a model's job at least, for features of some thousand rows and the model itself."""
 SNAKEMAKE_MB = 400
 """The two Snakemakes around the step in a Slurm job; it counts where a job's memory is limited."""
 
@@ -129,3 +137,11 @@ def advice_on(modality: plugins.Modality) -> str:
 def _bytes_of(dtype: str) -> int:
     """Of `uint8`, `int16`, `float32`, …; 1 of `bool`."""
     return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz") or 8) // 8
+
+
+def samples_mb(task: str, rows: int, modalities: int) -> int:
+    """What a model's job needs beside features, with so many rows and modalities."""
+    row_bytes = SAMPLE_BYTES[task]
+    if task in ("align", "retrieve"):
+        row_bytes += CONTENT_BYTES * modalities
+    return MASTER_MB + WORKER_MB + PARTLY_MB + -(-row_bytes * rows // 2**20)

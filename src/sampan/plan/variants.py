@@ -22,7 +22,7 @@ from sampan.plan.digests import (
 )
 from sampan.plan.faults import plugin_faults, with_plugin_faults
 from sampan.plan.identity import digest_of
-from sampan.plan.memory import SNAKEMAKE_MB, encoder_mb, modality_mb
+from sampan.plan.memory import MODEL_MB, SNAKEMAKE_MB, encoder_mb, modality_mb, samples_mb
 from sampan.plan.stages import Stage
 
 PLAN_FILES = 256
@@ -258,6 +258,13 @@ class Plan:
         entry = self.config.datasets[dataset].modalities[modality]
         plugin = plugins.make("modalities", entry.settings, modality)
         return SNAKEMAKE_MB + modality_mb(plugin, threads)
+
+    def model_mb(self, model: str) -> int:
+        """Of a job that trains or evaluates it, with as many rows as its dataset has room for."""
+        settings = self.config.models[model]
+        rows = self.config.datasets[settings.dataset].capacity
+        samples = samples_mb(settings.task, rows, len(self.contents(model)))
+        return max(MODEL_MB, samples + MODEL_MB // 2)
 
     def extract_mb(
         self, encoder: str, threads: int, gpus: int = 0, *, of: tuple[str, str] | None = None
