@@ -264,7 +264,7 @@ class Plan:
         settings = self.config.models[model]
         rows = self.config.datasets[settings.dataset].capacity
         samples = samples_mb(settings.task, rows, len(self.contents(model)))
-        return max(MODEL_MB, samples + MODEL_MB // 2)
+        return max(MODEL_MB, samples + MODEL_MB // 4)
 
     def extract_mb(
         self, encoder: str, threads: int, gpus: int = 0, *, of: tuple[str, str] | None = None
