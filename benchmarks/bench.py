@@ -19,7 +19,17 @@ import goals
 from goals import Found, Report
 
 HERE = Path(__file__).parent
-PARTS = ("preprocess", "shards", "extract", "orchestration", "ledgers", "rows", "memory", "gpu")
+PARTS = (
+    "preprocess",
+    "shards",
+    "extract",
+    "orchestration",
+    "ledgers",
+    "rows",
+    "feed",
+    "memory",
+    "gpu",
+)
 
 
 def main() -> int:

@@ -3,10 +3,10 @@ What training holds of each row beside its features, and how long `sampan.open` 
 
     python benchmarks/rows.py [--rows 1000000 3000000] [--folder FOLDER]
 
-Tables with a key, a label of ten, a group and a text, scanned and indexed by the real jobs. Then, in
-processes of their own: the splits, labels, roles and targets of a classification with one feature,
-as `sampan train` has them; the bytes a row are the slope of the peak memory between the fewest and
-the most rows. And `sampan.open`, from an interpreter that has imported it and xarray.
+Tables with a key, a label of ten, a group and a text, scanned and indexed by the real jobs. Then,
+in processes of their own: the splits, labels, roles and targets of a classification with one
+feature, as `sampan train` has them; the bytes a row are the slope of the peak memory between the
+fewest and the most rows. And `sampan.open`, from an interpreter that has imported it and xarray.
 """
 
 import argparse

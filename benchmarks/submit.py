@@ -84,7 +84,7 @@ def main() -> None:
 def measure(folder: Path, partitions: int, options: list[str], seconds_at_most: int) -> Run:
     """A fresh workflow folder, a fake Slurm, one run of Snakemake; ends the program on a fault."""
     folder.mkdir(parents=True)
-    for name in ("Snakefile", "rules", "profiles", "envs"):
+    for name in ("Snakefile", "rules", "profiles", "envs", "workflows"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
     write_data(folder, partitions)

@@ -15,6 +15,8 @@ from opened import count_opened
 from steps import running
 
 from sampan.cli import main
+from sampan.dataset.model_samples import StoredFeatures
+from sampan.execution.turn import Turn
 from sampan.storage import durable
 
 ROWS = 150
@@ -70,6 +72,26 @@ def outputs(config, name="word"):
 
 def samples(config, name="word"):
     return pq.read_table(running.model_folder(config, name) / "samples.parquet").to_pylist()
+
+
+def test_training_may_shuffle_by_windows_and_stop_anywhere(extracted, tmp_path, monkeypatch):
+    fetched = []
+    fetch = StoredFeatures.fetch
+    monkeypatch.setattr(
+        StoredFeatures, "fetch", lambda self, *rows: (fetched.append(rows), fetch(self, *rows))[1]
+    )
+    config = running.elsewhere(extracted, extracted["results"])
+    config["models"]["word"] |= {"shuffle_rows": 64, "batch_size": 16, "epochs": 3}
+    whole, parts = (copied(config, tmp_path / name) for name in ("whole", "parts"))
+
+    assert main(running.training(whole, "word")) == 0
+    assert fetched
+    with monkeypatch.context() as patch:
+        patch.setattr(Turn, "is_over", lambda self: True)
+        assert main([*running.training(parts, "word"), "--checkpoint-steps", "1"]) == 75
+    assert main(running.training(parts, "word")) == 0
+
+    assert outputs(whole) == outputs(parts)
 
 
 def test_a_job_killed_twice_ends_with_the_same_bytes(extracted, undisturbed, tmp_path):

@@ -1,4 +1,5 @@
 import mmap
+import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -183,6 +184,27 @@ def test_a_damaged_shard_is_an_error_and_never_fill_values(message, tmp_path):
     with pytest.raises(StorageError, match=message):
         reader.take(np.array([40, 20]))
     assert reader.rows(0, 16).shape == (16, 3)
+
+
+def test_fetching_reads_the_chunks_of_the_rows_and_no_others(tmp_path, monkeypatch):
+    stored(tmp_path, LAYOUT, 40)
+    read_at = []
+    preadv = os.preadv
+    monkeypatch.setattr(
+        os, "preadv", lambda file, into, at: (read_at.append(at), preadv(file, into, at))[1]
+    )
+
+    Reader(tmp_path, LAYOUT).fetch(6, 35)
+
+    chunk = 4 * LAYOUT.row_bytes
+    assert read_at == [chunk, 2 * chunk, 3 * chunk, *range(0, 4 * chunk, chunk), 0]
+
+
+def test_fetching_rows_that_are_not_there_is_an_error(tmp_path):
+    stored(tmp_path, LAYOUT, 40)
+
+    with pytest.raises(StorageError, match="holds 8 rows; 16 are needed"):
+        Reader(tmp_path, LAYOUT).fetch(30, 60)
 
 
 def test_rows_that_a_shard_does_not_hold_are_an_error(tmp_path):

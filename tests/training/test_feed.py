@@ -12,7 +12,7 @@ from sampan.store.layout import ArrayLayout
 from sampan.store.read import Reader
 from sampan.store.shard import ShardWriter
 from sampan.training import sampling
-from sampan.training.feed import BatchFeed
+from sampan.training.feed import BatchFeed, read_ahead
 
 ROWS = np.arange(100, dtype=np.int64)
 PIXELS = np.random.default_rng(0).integers(256, size=(100, 4, 3), dtype=np.uint8)
@@ -156,3 +156,24 @@ def test_batches_on_a_gpu_are_those_on_the_cpu(arrays):
     for rows, inputs in found:
         np.testing.assert_array_equal(inputs["image"].numpy(), PIXELS[rows])
         np.testing.assert_array_equal(inputs["image.hog"].numpy(), EMBEDDINGS[rows])
+
+
+def test_a_window_is_fetched_before_its_batches_and_the_next_one_meanwhile():
+    fetched, seen = [], []
+    windows = iter([(3, [range(0, 4)]), (5, [range(4, 8)]), (6, [range(8, 9)])])
+    batches = [np.array([number]) for number in range(3, 8)]
+
+    for rows in read_ahead(batches, 3, windows, fetched.append):
+        seen.append((int(rows[0]), len(fetched)))
+
+    assert [number for number, _ in seen] == [3, 4, 5, 6, 7]
+    assert all(count >= needed for (_, count), needed in zip(seen, [1, 1, 2, 3, 3], strict=True))
+    assert fetched == [[range(0, 4)], [range(4, 8)], [range(8, 9)]]
+
+
+def test_a_window_that_cannot_be_read_ends_the_batches():
+    def fetch(stretches):
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(read_ahead([np.array([0])], 0, iter([(0, [range(1)])]), fetch))

@@ -1,17 +1,20 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from sampan.training import sampling
 from sampan.training.sampling import (
+    STRETCHES,
+    Windows,
     batch,
     batch_sizes,
     batches,
     derived_seed,
     num_batches,
     shuffled,
+    windows,
 )
 
 
@@ -122,3 +125,100 @@ def test_seeds_of_different_purposes_differ():
     found = {derived_seed(0, stream, part) for stream in ("order", "dropout") for part in range(99)}
 
     assert len(found) == 198
+
+
+# Windows ------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    size=st.integers(1, 3000),
+    window=st.integers(1, 4000),
+    seed=st.integers(0, 2**63 - 1),
+    epoch=st.integers(0, 10**6),
+)
+def test_windows_visit_every_position_exactly_once_too(size, window, seed, epoch):
+    found = shuffled(np.arange(size), size=size, seed=seed, epoch=epoch, window=window)
+
+    assert np.sort(found).tolist() == list(range(size))
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=st.integers(200, 3000), window=st.integers(64, 500), epoch=st.integers(0, 9))
+def test_the_rows_of_a_window_are_those_of_its_stretches(size, window, epoch):
+    assume(window < size)
+    order = shuffled(np.arange(size), size=size, seed=5, epoch=epoch, window=window)
+    found = Windows(size=size, seed=5, epoch=epoch, rows=window)
+
+    at = 0
+    for number in found.of(range(size)):
+        stretches = list(found.stretches(number))
+        rows = sorted(row for stretch in stretches for row in stretch)
+        assert sorted(order[at : at + len(rows)]) == rows
+        assert len(stretches) <= STRETCHES + 3  # more where one begins again at 0
+        at += len(rows)
+    assert at == size
+
+
+def test_any_counters_have_the_positions_that_they_have_among_all():
+    how = {"size": 1000, "seed": 3, "epoch": 4, "window": 128}
+    order = shuffled(np.arange(1000), **how)
+
+    some = np.array([999, 0, 500, 130, 127, 3])
+
+    assert shuffled(some, **how).tolist() == order[some].tolist()
+
+
+def test_epochs_and_seeds_are_shuffled_each_in_its_own_way():
+    orders = {
+        tuple(shuffled(np.arange(640), size=640, seed=seed, epoch=epoch, window=64))
+        for seed in range(3)
+        for epoch in range(3)
+    }
+
+    assert len(orders) == 9
+
+
+def test_a_window_that_holds_all_rows_is_the_full_shuffle():
+    full = shuffled(np.arange(100), size=100, seed=1, epoch=2)
+
+    for window in (0, 100, 1000):
+        found = shuffled(np.arange(100), size=100, seed=1, epoch=2, window=window)
+        assert found.tolist() == full.tolist()
+
+
+def test_the_rows_of_a_window_come_from_all_over_the_epoch():
+    size, window = 1 << 16, 1 << 12
+    order = shuffled(np.arange(size), size=size, seed=0, epoch=0, window=window)
+
+    places = order[:window] * 16 // size
+
+    assert chisquare(np.bincount(places // 1, minlength=16) / 64).pvalue > 1e-4
+
+
+def test_batches_of_windows_are_the_same_at_any_number_of_ranks_and_from_any_step():
+    rows = np.arange(1000) * 3
+    how = {"batch_size": 32, "seed": 7, "window": 128}
+    whole = [found.tolist() for found in batches(rows, range(70), **how)]
+
+    assert [found.tolist() for found in batches(rows, range(45, 70), **how)] == whole[45:]
+    shares = [list(batches(rows, range(70), **how, rank=rank, ranks=3)) for rank in range(3)]
+    assert [np.concatenate(parts).tolist() for parts in zip(*shares, strict=True)] == whole
+
+
+def test_each_window_is_named_before_the_first_batch_that_needs_it():
+    rows, how = np.arange(1000), {"batch_size": 32, "seed": 7, "window": 128}
+    numbers = range(5, 70)
+    named = list(windows(1000, numbers, **how))
+
+    for number, found in zip(numbers, batches(rows, numbers, **how), strict=True):
+        epoch = number // num_batches(1000, 32)
+        known = {
+            row
+            for first, stretches in named
+            if first <= number and first // num_batches(1000, 32) == epoch
+            for stretch in stretches
+            for row in stretch
+        }
+        assert set(found.tolist()) <= known
+    assert [number for number, _ in named] == sorted(number for number, _ in named)

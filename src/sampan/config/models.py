@@ -94,6 +94,10 @@ class TrainSettings(EvaluateSettings):
     batch_size: Annotated[int, Gt(0), Le(2**24)] | Literal["auto"] = _auto(256)
     """Samples in a batch at most; an epoch is cut into batches of almost equal size. `auto`: 256,
     and of few samples the largest power of two, from 32 on, that makes 16 batches."""
+    shuffle_rows: Annotated[int, Ge(0), Le(2**40)] = 0
+    """Training samples that are shuffled among each other. 0: all of them, which reads rows from
+    all over the files. Of more features than memory holds set a third of what it does: they come in
+    64 stretches from random places, as fast as files are read in order."""
     learning_rate: Annotated[float, Gt(0), Le(1_000)] = 1e-3
     """Highest learning rate, reached after the warm-up."""
     weight_decay: Annotated[float, Ge(0), Le(1_000)] = 0.01

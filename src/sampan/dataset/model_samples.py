@@ -29,12 +29,17 @@ class StoredFeatures:
 
     def __init__(self, stage: Committed, rows: int) -> None:
         self._reader: Reader = stage.reader()
+        self._committed = stage.rows
         self.rows = rows
         self.dimensions = self._reader.layout.spec.shape[0]
 
     def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """(sample) row numbers → (sample, embedding) as stored, as a new array or in `out`."""
         return self._reader.take(rows, out)
+
+    def fetch(self, first: int, stop: int) -> None:
+        """Bring rows [first, stop) into the system's cache, those that are committed."""
+        self._reader.fetch(first, min(stop, self._committed))
 
 
 class Samples:

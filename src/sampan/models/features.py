@@ -38,6 +38,10 @@ class Features(Protocol):
         """
         ...
 
+    def fetch(self, first: int, stop: int) -> None:
+        """Rows [first, stop) will be asked for soon, in any order: read them from their files."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayFeatures:
@@ -55,3 +59,6 @@ class ArrayFeatures:
 
     def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
         return np.take(self.array, rows, axis=0, out=out)
+
+    def fetch(self, first: int, stop: int) -> None:
+        return

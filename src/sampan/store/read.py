@@ -23,6 +23,8 @@ from sampan.store.layout import ArrayLayout
 from sampan.store.shard import MISSING
 from sampan.store.window import Window, place_bytes
 
+FETCH_BYTES = 2**22
+"""That are read at a time to bring them into the system's cache."""
 WINDOW_BYTES = 2**44
 """Of addresses for an array; a process has 2^47."""
 
@@ -93,6 +95,21 @@ class Reader:
         if len(unread):
             self._read(numbers, offsets, unread, found)
         return found
+
+    def fetch(self, first: int, stop: int) -> None:
+        """
+        Bring the chunks of rows [first, stop) into the system's cache, in order and in pieces so
+        large that a disk or a file system over a network is quick at it.
+        """
+        size, chunk_rows = self._layout.rows_per_shard, self._layout.rows_per_chunk
+        nbytes = chunk_rows * self._layout.row_bytes
+        scratch = memoryview(bytearray(min(nbytes, FETCH_BYTES)))
+        for shard in range(first // size, -(-stop // size)):
+            begin, end = max(0, first - shard * size), min(size, stop - shard * size)
+            with self._open(shard, end) as (file, chunks):
+                for offset in chunks[begin // chunk_rows : -(-end // chunk_rows)]:
+                    for place in range(offset, offset + nbytes, len(scratch)):
+                        os.preadv(file, [scratch[: offset + nbytes - place]], place)
 
     def _empty(self, rows: int) -> NDArray[Any]:
         return np.empty((rows, *self._layout.spec.shape), self._layout.spec.dtype)

@@ -7,7 +7,9 @@ One thread is enough: taking rows is copying memory, which lets go of Python's l
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -26,6 +28,34 @@ class RowReader(Protocol):
     def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Rows in the order asked for, as a new array, or in `out`."""
         ...
+
+
+def read_ahead(
+    batches: Iterable[NDArray[np.int64]],
+    first: int,
+    windows: Iterator[tuple[int, list[range]]],
+    fetch: Callable[[list[range]], None],
+) -> Iterator[NDArray[np.int64]]:
+    """
+    The batches, which are numbered from `first`, each once `fetch` has brought the windows that it
+    needs into the system's cache, stretch after stretch; the next window is fetched meanwhile.
+    """
+    with ThreadPoolExecutor(1, "sampan-fetch") as pool:
+        coming: deque[tuple[int, Future[None]]] = deque()
+
+        def begin(most: int) -> None:
+            for number, stretches in islice(windows, most):
+                coming.append((number, pool.submit(fetch, stretches)))
+
+        try:
+            begin(2)
+            for number, rows in enumerate(batches, first):
+                while coming and coming[0][0] <= number:
+                    coming.popleft()[1].result()
+                    begin(1)
+                yield rows
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _Batch(NamedTuple):

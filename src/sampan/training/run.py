@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from sampan.models.targets import ClassTargets, Targets
 from sampan.models.tasks import Trainable, make_network, make_task
 from sampan.training import sampling
 from sampan.training.checkpoint import Checkpoint
-from sampan.training.feed import BatchFeed
+from sampan.training.feed import BatchFeed, read_ahead
 from sampan.training.schedule import learning_rate, length_of, optimiser
 
 
@@ -150,10 +151,21 @@ class TrainingRun:
         return float(loss), float(metric)
 
     def _feed(self, rows: Rows, numbers: range) -> BatchFeed:
-        batches = sampling.batches(
-            rows, numbers, batch_size=self.length.batch_size, seed=self.settings.seed
-        )
+        seed, size = self.settings.seed, self.length.batch_size
+        window = self.settings.shuffle_rows
+        batches = sampling.batches(rows, numbers, batch_size=size, seed=seed, window=window)
+        if 0 < window < len(rows):
+            windows = sampling.windows(
+                len(rows), numbers, batch_size=size, seed=seed, window=window
+            )
+            batches = read_ahead(batches, numbers.start, windows, partial(self._fetch, rows))
         return BatchFeed(self.features, batches, device=self.device)
+
+    def _fetch(self, rows: Rows, stretches: list[range]) -> None:
+        for stretch in stretches:
+            first, last = int(rows[stretch.start]), int(rows[stretch.stop - 1])
+            for stored in self.features.values():
+                stored.fetch(first, last + 1)
 
     def _rate(self, step: int) -> float:
         settings = self.settings
