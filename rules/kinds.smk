@@ -2,7 +2,13 @@
 
 import json
 
-SIZED = ("preprocess_part", "extract", "extract_gpu", "train", "evaluate")  # by wildcards
+SIZED = (
+    "preprocess_part",
+    "extract",
+    "extract_gpu",
+    "train",
+    "evaluate",
+)  # by wildcards
 STEPS = (*MADE_BY.values(), *SIZED)
 
 
