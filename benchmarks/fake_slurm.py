@@ -47,7 +47,9 @@ ANSWERS = {
     "sinfo": "fake|infinite|1024|4000000|(null)|1000|(null)|idle\n",
 }
 """What the clients are told, whatever they ask."""
-TARGET = re.compile(r"--target-jobs '?([\w.]+):([^' ]*)'?")
+TARGETS = re.compile(r"--target-jobs((?: '?[\w.]+:[^' ]*'?)+)")
+"""Of a job, or of all that a group has."""
+TARGET = re.compile(r"'?([\w.]+):([^' ]*)'?")
 
 
 class Command(NamedTuple):
@@ -95,7 +97,7 @@ class Slurm:
     def __init__(self, address: str, commands: dict[str, Command], results: Path) -> None:
         self._commands, self._results = commands, results
         self._states: dict[int, str] = {}
-        self._waiting: queue.Queue[tuple[int, Command]] = queue.Queue()
+        self._waiting: queue.Queue[tuple[int, list[Command]]] = queue.Queue()
         self._usage: dict[str, Usage] = {}
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(address)
@@ -104,19 +106,23 @@ class Slurm:
     def serve(self) -> None:
         threading.Thread(target=self._answer, daemon=True).start()
         while True:
-            number, command = self._waiting.get()
+            number, commands = self._waiting.get()
             self._states[number] = "RUNNING"
-            began, cpu_began = time.monotonic(), time.process_time()
-            code = run(command)
-            before = self._usage.get(command.words[0], Usage(0, 0.0, 0.0))
-            self._usage[command.words[0]] = Usage(
-                before.jobs + 1,
-                before.seconds + time.monotonic() - began,
-                before.cpu_seconds + time.process_time() - cpu_began,
-            )
+            codes = [self._run(command) for command in commands]
             if self._waiting.empty():
                 self._report()
-            self._states[number] = "FAILED" if code else "COMPLETED"
+            self._states[number] = "FAILED" if any(codes) else "COMPLETED"
+
+    def _run(self, command: Command) -> int:
+        began, cpu_began = time.monotonic(), time.process_time()
+        code = run(command)
+        before = self._usage.get(command.words[0], Usage(0, 0.0, 0.0))
+        self._usage[command.words[0]] = Usage(
+            before.jobs + 1,
+            before.seconds + time.monotonic() - began,
+            before.cpu_seconds + time.process_time() - cpu_began,
+        )
+        return code
 
     def _report(self) -> None:
         """What was measured so far, whenever there is nothing to do."""
@@ -144,11 +150,12 @@ class Slurm:
 
     def _submit(self, words: list[str]) -> int:
         wrapped = next(word for word in words if word.startswith("--wrap="))
-        target = TARGET.search(wrapped)
-        assert target, wrapped
+        found = TARGETS.search(wrapped)
+        assert found, wrapped
+        names = [job_name(*target) for target in TARGET.findall(found[1])]
         number = len(self._states) + 1
         self._states[number] = "PENDING"
-        self._waiting.put((number, self._commands[job_name(*target.groups())]))
+        self._waiting.put((number, [self._commands[name] for name in names]))
         return number
 
 

@@ -3,16 +3,25 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
-import warnings
 from pathlib import Path
 
 import psutil
 import pytest
 from compute_tasks import gpu_and_threads, say, torch_threads, trim_threshold, where, work
 
-from sampan.compute import THREADS, Grant, WorkerDied, can_fork, children, cluster, forked_pool
+from sampan.compute import (
+    THREADS,
+    Grant,
+    WorkerDied,
+    can_fork,
+    children,
+    cluster,
+    forked_pool,
+    threads,
+)
 from sampan.errors import ConfigError, DataError
 
 GRANT = Grant(threads=2, memory_mb=2048)
@@ -166,7 +175,7 @@ def test_what_would_not_survive_a_fork_is_not_forked(monkeypatch):
 
 @pytest.mark.parametrize(
     ("workers", "processes", "threads", "each"),
-    [("threads", 1, 2, "1"), ("processes", 2, 2, "1"), ("one", 1, 1, "2")],
+    [("processes", 2, 2, "1"), ("one", 1, 1, "2")],
 )
 def test_workers_get_the_threads_that_were_granted(workers, processes, threads, each, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
@@ -175,7 +184,7 @@ def test_workers_get_the_threads_that_were_granted(workers, processes, threads, 
         found = [outcome.result for outcome in pool.run(where, range(6))]
 
     assert len({pid for pid, _, _ in found}) == processes
-    assert ({pid for pid, _, _ in found} == {os.getpid()}) == (workers == "threads")
+    assert os.getpid() not in {pid for pid, _, _ in found}
     assert len({(pid, thread) for pid, thread, _ in found}) == threads
     assert all(env == dict.fromkeys(THREADS, each) for _, _, env in found)
     assert os.environ["OMP_NUM_THREADS"] == "7"
@@ -206,11 +215,26 @@ def test_torch_gets_the_threads_of_its_worker(monkeypatch):
     assert outcome.result == 1
 
 
-def test_two_clusters_at_once_do_not_get_into_each_others_way():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with cluster(GRANT, "threads") as one, cluster(GRANT, "threads") as other:
-            assert outcomes(one, "a")["a"].result == outcomes(other, "a")["a"].result == "a"
+def test_threads_are_as_many_as_were_granted_in_this_process(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with threads(GRANT) as pool:
+        found = [outcome.result for outcome in pool.run(where, range(6))]
+
+    assert {pid for pid, _, _ in found} == {os.getpid()}
+    assert len({thread for _, thread, _ in found} - {threading.get_ident()}) == 2
+    assert {env["OMP_NUM_THREADS"] for _, _, env in found} == {"7"}
+
+
+def test_threads_end_what_runs_and_pass_exceptions_through():
+    with threads(GRANT) as pool:
+        found = outcomes(pool, "a", "raise", "b")
+        begun = []
+        for outcome in pool.run(work, "abcdefgh", stop=lambda: len(begun) >= 3):
+            begun.append(outcome.task)
+
+    assert isinstance(found["raise"].fault, ZeroDivisionError)
+    assert (found["a"].result, found["b"].result) == ("a", "b")
+    assert len(begun) <= 3 + GRANT.threads
 
 
 @pytest.mark.parametrize(("workers", "processes"), [("processes", 2), ("one", 1)])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm.cluster import Cluster, Job
-from slurm.processes import kill, wait_for
+from slurm.processes import kill_job_of, wait_for
 from slurm.runs import Recovery, Run, clone_of, word
 from workflows.clone import Clone
 
@@ -149,7 +149,7 @@ def one_job_each(site: Site) -> Outcome:
 
     assert list(run.stage("many", "word").rglob("*.partial")), "no shard is half written"
     fault(KILLED, "job killed with -9", "run again by Snakemake")
-    kill(run.reached(word(KILLED))[0])
+    kill_job_of(run.reached(word(KILLED))[0])
     run.let_go(word(KILLED))
 
     fault(MEMORY, "out of memory", "granted more, run again by Snakemake")
@@ -218,6 +218,27 @@ def stopping(site: Site) -> Outcome:
     outcome.seen["checkpoint"] = str(max(steps, default=""))
     outcome.seen["train log"] = run.log("models/train/*.log")
     return outcome
+
+
+# Several partitions in one job --------------------------------------------------------------------
+
+
+def grouped(site: Site) -> Outcome:
+    """Four partitions a job, as the profile can be told; one is killed in its midst."""
+    run = site.run("grouped", site.indexed)
+    watch = Watch(run)
+    run.hold(word(1))
+    run.start(
+        *("--groups", "preprocess_part=parts", "--group-components", "parts=4"),
+        *("--", run.target("many", "word")),
+    )
+    run.wait_at(word(1))
+    made = [run.receipt("many", "word", part) for part in (0, 2, 3)]
+    wait_for(lambda: any(path.exists() for path in made), 60, "another partition of its job")
+    watch.fault("a process of a group killed", "run again", run.receipt("many", "word", 1))
+    run.let_go(word(1))
+    kill_job_of(*run.reached(word(1)))
+    return watch.outcome(300)
 
 
 # GPUs ---------------------------------------------------------------------------------------------
@@ -378,7 +399,7 @@ def control_restarted(site: Site) -> Outcome:
 
 Scenario = Callable[[Site], Outcome]
 TOGETHER: tuple[Scenario, ...] = (
-    one_job_each, digits, stopping, gpus, master_killed, source_gone, results_full,
+    one_job_each, digits, stopping, grouped, gpus, master_killed, source_gone, results_full,
 )  # fmt: skip
 """Those that may run beside each other, the longest first."""
 ALONE: tuple[Scenario, ...] = (accounting_down, control_restarted)

@@ -18,6 +18,7 @@ import PIL.Image
 import pipeline
 
 from sampan.compute.forked_pool import ForkedPool
+from sampan.compute.thread_pool import ThreadPool
 from sampan.plan import Jobs, Plan
 from sampan.store import ledger, ledger_files
 
@@ -97,7 +98,7 @@ def count_loads(monkeypatch: Any, encoder: type[Any]) -> list[str]:
 
 
 def count_pools(monkeypatch: Any) -> list[str]:
-    """Grows by a word each time that this process forks a worker, or starts Dask's scheduler."""
+    """Grows by a word each time that this process makes a pool, and of which kind."""
     pools: list[str] = []
 
     def counted(kind: type[Any], word: str) -> None:
@@ -110,6 +111,7 @@ def count_pools(monkeypatch: Any) -> list[str]:
     monkeypatch.setattr("sampan.compute.forked_pool.NOT_FORKED", ())
     counted(distributed.Scheduler, "dask")
     counted(ForkedPool, "children")
+    counted(ThreadPool, "threads")
     return pools
 
 

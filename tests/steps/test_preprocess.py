@@ -206,7 +206,7 @@ def test_a_job_with_nothing_left_to_do_starts_no_cluster(texts, monkeypatch):
     assert main(words) == 0
 
     assert receipt.read_bytes() == first
-    assert pools == ["children"]  # of the first time
+    assert pools == ["threads"]  # of the first time
 
 
 def test_a_receipt_does_not_depend_on_the_threads(undisturbed, indexed):
@@ -403,7 +403,7 @@ def test_raising_max_invalid_afterwards_decodes_nothing_again(tmp_path, monkeypa
     config["datasets"]["texts"]["modalities"]["text"]["max_invalid"] = 0.25
 
     assert main(running.job(config, "preprocess")) == 0
-    assert pools == ["children"]  # of the first time
+    assert pools == ["threads"]  # of the first time
     assert len(committed(config)) > 0
 
 

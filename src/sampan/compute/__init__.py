@@ -2,8 +2,8 @@
 Tasks on the threads, memory and GPUs that were granted to a job; one task a shard.
 
 `children` are there at once, for work of seconds; a `cluster` of Dask's workers is for all that
-takes longer. Both are pools: a task that kills its worker has an outcome like every other. Nothing
-here knows what a task does.
+takes longer. A task that kills its worker has an outcome like every other; for work that no sample
+can crash there are `threads`. All are pools, and nothing here knows what a task does.
 """
 
 from sampan.compute.dask_pool import cluster
@@ -11,6 +11,7 @@ from sampan.compute.forked_pool import can_fork, children
 from sampan.compute.grant import Grant, Workers
 from sampan.compute.pool import Outcome, Pool, WorkerDied
 from sampan.compute.surroundings import THREADS, own_folder, worker_memory
+from sampan.compute.thread_pool import threads
 
 __all__ = [
     "THREADS",
@@ -23,5 +24,6 @@ __all__ = [
     "children",
     "cluster",
     "own_folder",
+    "threads",
     "worker_memory",
 ]

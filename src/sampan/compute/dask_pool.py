@@ -1,8 +1,8 @@
 """
 Dask on the threads, memory and GPUs that were granted to a job.
 
-Workers are threads of this process, or nanny processes that die alone and run one task each; they
-speak over sockets in a folder that is the job's alone, and nothing listens to a port.
+Workers are nanny processes that die alone and run one task each; they speak over sockets in a
+folder that is the job's alone, and nothing listens to a port.
 """
 
 import itertools
@@ -39,7 +39,6 @@ class DaskPool:
         self._client = client
         self._grant = grant
         self._workers = grant.workers(workers)
-        self._threads = grant.threads if workers == "threads" else self._workers
 
     def run(
         self,
@@ -63,7 +62,7 @@ class DaskPool:
             for task in itertools.islice(waiting, 0 if stop() else count):
                 begin(task)
 
-        start(self._threads)
+        start(self._workers)
         for future in futures:
             task = running.pop(future)
             fault = future.exception()
@@ -104,20 +103,16 @@ def _never_started(grant: Grant, workers: int, how: str) -> ConfigError:
 @contextmanager
 def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
     """
-    A pool on the grant: `threads` in this process, `processes` of one thread, `one` process, or one
-    for each of the `gpus`, which sees no other.
+    A pool on the grant: `processes` of one thread, `one` process, or one for each of the `gpus`,
+    which sees no other.
 
     BLAS, OpenMP and torch get one thread in each of `processes`, and share the grant in `one` and
-    in `gpus`. In `threads` they keep what they were given when this process loaded them. Signals
-    that ask the job to stop do not reach the workers.
+    in `gpus`. Signals that ask the job to stop do not reach the workers.
     """
     import dask
     from distributed import Client
 
-    in_process = workers == "threads"
     processes = grant.workers(workers)
-    threads = grant.threads if workers == "threads" else processes
-    share = grant.share(workers)
     settings: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.no-workers-timeout": f"{RESTART_SECONDS}s",
@@ -140,7 +135,7 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
     quiet.setLevel(logging.ERROR)
     with (
         own_folder() as folder,
-        environment(variables(1 if in_process else share, folder) | ({} if in_process else MALLOC)),
+        environment(variables(grant.share(workers), folder) | MALLOC),
         dask.config.set(settings | {"temporary-directory": str(folder)}),
         _local_cluster(
             grant,
@@ -149,9 +144,9 @@ def cluster(grant: Grant, workers: Workers) -> Iterator[Pool]:
             else [],
             folder,
             n_workers=processes,
-            threads_per_worker=threads // processes,
-            processes=not in_process,
-            memory_limit=0 if in_process else f"{grant.memory_mb // processes} MB",
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=f"{grant.memory_mb // processes} MB",
             silence_logs=logging.CRITICAL,
         ) as local,
         Client(local) as client,
@@ -168,10 +163,7 @@ def _local_cluster(
     from sampan.compute.nodes import Cluster
     from sampan.compute.sockets import PREFIX, host_of
 
-    if options["processes"]:
-        options |= {"protocol": PREFIX, "host": host_of(folder)}
-    else:
-        options |= {"protocol": "inproc://"}
+    options |= {"protocol": PREFIX, "host": host_of(folder)}
     with without_signals():
         resource_tracker.ensure_running()  # unblocks SIGTERM in the thread that begins it
     with without_signals():

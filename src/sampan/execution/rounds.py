@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-from sampan.compute import Grant, Pool, WorkerDied, Workers, can_fork, children, cluster
+from sampan.compute import Grant, Pool, WorkerDied, Workers, can_fork, children, cluster, threads
 from sampan.errors import DataError
 from sampan.events import CulpritFound, Planned, Worked, say
 from sampan.execution.culprits import culprits
@@ -42,10 +42,10 @@ def make_shards(
     Run the tasks, appending a record for each shard that is durable; `StoppedEarly` where its turn
     is over before they are done.
 
-    Forked children begin; where they would need more than `BRIEF_SECONDS`, Dask's workers go on. A
-    shard whose worker died is searched for the samples that killed it and made again without them;
-    one that storage keeps from being read or written is tried again while patience lasts. The first
-    other fault ends the job.
+    Forked children begin; where they would need more than `BRIEF_SECONDS`, Dask's workers go on.
+    Threads are threads of this process. A shard whose worker died is searched for the samples that
+    killed it and made again without them; one that storage keeps from being read or written is
+    tried again while patience lasts. The first other fault ends the job.
     """
     name = f"{tasks[0].maker.verb} {tasks[0].job.stage.variant}"
     start = time.monotonic()
@@ -56,10 +56,13 @@ def make_shards(
     with partition.open_ledger() as writer, show_progress(name, total) as progress:
         rounds = _Rounds(name, partition, writer, grant, workers, turn, progress, timings)
         left: Sequence[ShardTask] = tasks
-        if can_fork(workers):
+        if workers == "threads":
+            with threads(grant) as pool:
+                left = rounds.run(pool, left)
+        elif can_fork(workers):
             with children(grant, workers) as pool:
                 left = rounds.run(pool, left, is_long=_Estimate(total, progress))
-        if left:
+        if left and workers != "threads":
             with cluster(grant, workers) as pool:
                 left = rounds.run(pool, left)
         if left:

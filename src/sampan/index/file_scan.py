@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from sampan.compute import Grant, Outcome, cluster
+from sampan.compute import Grant, Outcome, children
 from sampan.config.labels import tidy
 from sampan.errors import DataError
 from sampan.index.row_hashes import HashWriter
@@ -92,7 +92,7 @@ def _tasks(job: ScanJob, temporary: Path, patience_seconds: float) -> list[FileT
 def _outcomes(tasks: list[FileTask], grant: Grant) -> Iterator[Outcome]:
     workers = min(grant.threads, len(tasks))
     if workers > 1:
-        with cluster(replace(grant, threads=workers), "processes") as pool:
+        with children(replace(grant, threads=workers), "processes") as pool:
             yield from pool.run(_read, tasks)
         return
     for task in tasks:
