@@ -36,11 +36,10 @@ def lives(pid: int) -> bool:
         return False
 
 
-def kill_job_of(worker: int) -> None:
-    """End with -9 the process that a worker was forked from, and see both gone."""
-    pid = psutil.Process(worker).ppid()
+def kill(pid: int) -> None:
+    """End a process with -9, and see it gone."""
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not lives(pid) and not lives(worker), 10, f"process {pid} to be gone")
+    wait_for(lambda: not lives(pid), 10, f"process {pid} to be gone")
 
 
 def processes_of(state: Path, node: str = "") -> Iterator[psutil.Process]:

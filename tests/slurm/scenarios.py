@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm.cluster import Cluster, Job
-from slurm.processes import kill_job_of, wait_for
+from slurm.processes import kill, wait_for
 from slurm.runs import Recovery, Run, clone_of, word
 from workflows.clone import Clone
 
@@ -149,7 +149,7 @@ def one_job_each(site: Site) -> Outcome:
 
     assert list(run.stage("many", "word").rglob("*.partial")), "no shard is half written"
     fault(KILLED, "job killed with -9", "run again by Snakemake")
-    kill_job_of(run.reached(word(KILLED))[0])
+    kill(run.reached(word(KILLED))[0])
     run.let_go(word(KILLED))
 
     fault(MEMORY, "out of memory", "granted more, run again by Snakemake")
@@ -237,7 +237,7 @@ def grouped(site: Site) -> Outcome:
     wait_for(lambda: any(path.exists() for path in made), 60, "another partition of its job")
     watch.fault("a process of a group killed", "run again", run.receipt("many", "word", 1))
     run.let_go(word(1))
-    kill_job_of(*run.reached(word(1)))
+    kill(*run.reached(word(1)))
     return watch.outcome(300)
 
 
