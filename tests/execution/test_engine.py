@@ -5,7 +5,7 @@ import numpy as np
 import own_step
 import pyarrow.parquet as pq
 import pytest
-from own_step import ROWS, Squares
+from own_step import ROWS, Numbers, Squares
 
 from sampan.compute import Grant
 from sampan.errors import ConfigError, DataError, StorageError
@@ -130,6 +130,19 @@ def test_more_invalid_samples_than_allowed_stop_the_partition_before_its_receipt
 
     made(tmp_path, receipt, max_invalid=1 / 32)
     assert receipt.exists()
+
+
+def test_a_reason_found_here_is_never_taken_for_one_from_above(tmp_path, receipt, monkeypatch):
+    above, make = "numbers is not valid", Squares.make
+    monkeypatch.setattr(
+        Numbers, "own_faults", lambda self, invalid: [it for it in invalid if it[1] != above]
+    )
+    monkeypatch.setattr(
+        Squares, "make", lambda self, *words: {**make(self, *words), words[0].first: above}
+    )
+
+    with pytest.raises(DataError, match=r"5 of 32 samples .*found here"):
+        made(tmp_path, receipt, max_invalid=0.01)
 
 
 def test_a_grant_that_is_too_small_is_refused_before_anything_is_made(tmp_path, receipt):

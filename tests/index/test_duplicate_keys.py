@@ -1,10 +1,12 @@
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampan.index import duplicate_keys
 from sampan.index.duplicate_keys import duplicates
 from sampan.index.row_hashes import HashWriter, RowHashes
 from sampan.plugins import Cells
@@ -45,3 +47,16 @@ def test_keys_that_repeat_are_those_that_a_dictionary_finds(
 
     keys = [key for file in files for key in file]
     assert list(zip(rows.tolist(), firsts.tolist(), strict=True)) == expected(keys, without)
+
+
+def test_more_rows_than_files_may_be_open_for_are_divided_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(duplicate_keys, "MOST_FILES", 2)
+    random = Random(0)
+    keys = [f"{random.randrange(400)}" for _ in range(600)] + ["alike"] * 50
+    hashes = hashes_of(tmp_path, keys)
+
+    rows, firsts = duplicates(hashes, np.array([7]), tmp_path, block=5)
+
+    assert list(zip(rows.tolist(), firsts.tolist(), strict=True)) == expected(keys, {7})
+    digits = {path.name.split("-")[1] for path in tmp_path.glob("bucket-*")}
+    assert len(digits) > 4

@@ -62,12 +62,14 @@ def _write(writer: "ShardWriter", timings: Timings, rows: "NDArray[Any]") -> Non
 def _record(
     task: ShardTask, rows: ShardRows, without: Mapping[int, str], files: dict[str, dict[str, Any]]
 ) -> Record:
+    own = dict(task.maker.upstream.own_faults(tuple(without.items())))
+    found = {row: own.get(row, f"found here: {reason}") for row, reason in without.items()}
     return Record(
         shard=task.shard,
         key=task.key,
         rows=task.stop - task.first,
         files=files,
-        invalid=sorted({**rows.invalid, **without}.items()),
+        invalid=sorted({**rows.invalid, **found}.items()),
         absent=list(rows.absent),
         notes=dict(rows.notes),
         content=rows.content,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from sampan.index.row_hashes import RowHashes
 
 ROWS_IN_MEMORY = 2**21
+MOST_FILES = 128
+"""Open at a time, twice: a process may have 1,024."""
+LAST_DIGIT = 8
+"""To that base, of 64 bits."""
 ENTRY = np.dtype([("hash", "<u8", 2), ("row", "<i8")])
 
 
@@ -33,20 +37,46 @@ def _buckets(
     hashes: RowHashes, without: NDArray[np.int64], temporary: Path, block: int
 ) -> Iterator[NDArray[Any]]:
     """All rows with a key; equal hashes come in the same bucket, in row order."""
-    count = max(1, -(-hashes.rows // block))
+
+    def with_key(first: int) -> NDArray[Any]:
+        entries = _entries(hashes, first, min(first + block, hashes.rows))
+        return entries[~np.isin(entries["row"], without)]
+
+    pieces = (with_key(first) for first in range(0, hashes.rows, block))
+    yield from _divided(pieces, hashes.rows, temporary, block)
+
+
+def _divided(
+    pieces: Iterator[NDArray[Any]], rows: int, folder: Path, block: int, digit: int = 0
+) -> Iterator[NDArray[Any]]:
+    """
+    Entries among `MOST_FILES` files at most, by a digit of their hash; those of a file that still
+    holds too many are divided again.
+    """
+    count = min(MOST_FILES, max(1, -(-rows // block)))
+    sizes = np.zeros(count, np.int64)
     with ExitStack() as stack:
-        files = [stack.enter_context((temporary / f"bucket-{i}").open("w+b")) for i in range(count)]
-        for first in range(0, hashes.rows, block):
-            entries = _entries(hashes, first, min(first + block, hashes.rows))
-            entries = entries[~np.isin(entries["row"], without)]
-            bucket = entries["hash"][:, 0] % np.uint64(count)
+        files = [
+            stack.enter_context((folder / f"bucket-{digit}-{i}").open("w+b")) for i in range(count)
+        ]
+        for entries in pieces:
+            bucket = entries["hash"][:, 0] // np.uint64(MOST_FILES**digit) % np.uint64(count)
             order = np.argsort(bucket, kind="stable")
             bounds = np.searchsorted(bucket[order], np.arange(count + 1))
+            sizes += np.diff(bounds)
             for i, file in enumerate(files):
                 file.write(entries[order[bounds[i] : bounds[i + 1]]].tobytes())
-        for file in files:
+        for file, size in zip(files, sizes.tolist(), strict=True):
             file.seek(0)
-            yield np.frombuffer(file.read(), ENTRY)
+            if size > 2 * block and count == MOST_FILES and digit < LAST_DIGIT:
+                yield from _divided(_read(file, block), size, folder, block, digit + 1)
+            else:
+                yield np.frombuffer(file.read(), ENTRY)
+
+
+def _read(file: BinaryIO, block: int) -> Iterator[NDArray[Any]]:
+    while data := file.read(block * ENTRY.itemsize):
+        yield np.frombuffer(data, ENTRY)
 
 
 def _entries(hashes: RowHashes, first: int, stop: int) -> NDArray[Any]:
