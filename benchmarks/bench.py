@@ -24,6 +24,7 @@ PARTS = (
     "shards",
     "extract",
     "orchestration",
+    "run",
     "ledgers",
     "rows",
     "feed",
