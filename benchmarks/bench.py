@@ -28,6 +28,9 @@ PARTS = (
     "ledgers",
     "rows",
     "feed",
+    "maps",
+    "search",
+    "index",
     "memory",
     "gpu",
 )

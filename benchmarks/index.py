@@ -1,7 +1,7 @@
 """
 Rows a CPU second and peak memory of `sampan scan` and `sampan index` on a table of N rows.
 
-    python benchmarks/index.py 1000000 [--folder FOLDER]
+    python benchmarks/index.py [--rows 1000000] [--folder FOLDER]
 
 A row has a key, two paths, a caption, a label and a group, about 110 bytes. Each step runs in a
 process of its own, one thread, so that its peak memory (maximum resident set) is its own; the index
@@ -35,6 +35,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import goals
+from goals import Found, Report
+
 from sampan.plan import Jobs, Plan
 
 ROWS_PER_JOB = 2**18
@@ -51,30 +54,40 @@ for part in range(int(sys.argv[3])):
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("rows", type=int)
-    parser.add_argument(
-        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "index-benchmark"
-    )
-    args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    print("| table | rows | MB | step | seconds | CPU seconds | rows/CPU s | peak MB |")
-    print("|---|---|---|---|---|---|---|---|")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+
+
+def measure(args: argparse.Namespace) -> Report:
+    folder, report = args.folder / "index-benchmark", Report()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     for ending, write in (("csv", write_csv), ("jsonl", write_jsonl)):
-        table = args.folder / f"table.{ending}"
+        table = folder / f"table.{ending}"
         write(table, args.rows)
-        for step, seconds, cpu_seconds, peak in measure(table, args.rows, args.folder / "results"):
-            print(
-                f"| {ending} | {args.rows:,} | {table.stat().st_size / 1e6:,.0f} | {step} | "
-                f"{seconds:.1f} | {cpu_seconds:.1f} | {args.rows / cpu_seconds:,.0f} | "
-                f"{peak / 1e6:,.0f} |",
-                flush=True,
+        for step, seconds, cpu_seconds, peak in steps(table, args.rows, folder / "results"):
+            if step == "scan":
+                report.found.append(
+                    Found(
+                        hop=f"scan of a {ending} table of {args.rows:,} rows",
+                        measured="million rows a CPU second",
+                        values=(args.rows / cpu_seconds / 1e6,),
+                        goal=1.5,
+                        unit="M/s",
+                        note="one run",
+                    )
+                )
+            report.figures[f"{step}, {ending}"] = (
+                f"{seconds:.1f} s, {cpu_seconds:.1f} CPU s, {args.rows / cpu_seconds:,.0f} rows "
+                f"a CPU second, {peak / 1e6:,.0f} MB at most"
             )
         table.unlink()
+    shutil.rmtree(folder)
+    return report
 
 
-def measure(table: Path, rows: int, results: Path) -> Iterator[tuple[str, float, float, int]]:
+def steps(table: Path, rows: int, results: Path) -> Iterator[tuple[str, float, float, int]]:
     """(step, seconds, CPU seconds, peak bytes) of the scan, then of the index of all partitions."""
     shutil.rmtree(results, ignore_errors=True)
     plan = Plan.parse(config(table, rows))
@@ -138,4 +151,4 @@ def write_jsonl(path: Path, rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    goals.main(__doc__, arguments, measure)

@@ -1,13 +1,15 @@
 """
 Retrieval among all items of a test split: seconds of both directions beside those of their product.
 
-    python benchmarks/search.py [items, default 100000] [dimensions, default 256]
+    python benchmarks/search.py [--items 100000] [--dimensions 256]
 """
 
-import sys
+import argparse
 import time
 
+import goals
 import numpy as np
+from goals import Found, Report
 from threadpoolctl import threadpool_limits
 
 from sampan.evaluation.bootstrap import interval_of_median
@@ -17,7 +19,13 @@ THREADS = 2
 PRODUCT_ROWS = 4096
 
 
-def main(items: int = 100_000, dimensions: int = 256) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--dimensions", type=int, default=256)
+
+
+def measure(args: argparse.Namespace) -> Report:
+    items, dimensions = args.items, args.dimensions
     generator = np.random.default_rng(0)
     one, other = generator.standard_normal((2, items, dimensions), np.float32)
     contents = np.arange(items)
@@ -35,14 +43,29 @@ def main(items: int = 100_000, dimensions: int = 256) -> None:
     retrieval_metrics(found, resamples=1000, seed=0)
     measured = time.perf_counter() - start
 
-    print(f"{items:,} items of {dimensions} dimensions, {THREADS} threads, both directions")
-    print(f"  search          {searched:8.1f} s    goal at 100,000: 60 s")
-    print(f"  ÷ bare products {searched / product:8.2f}")
-    print(f"  metrics with intervals {measured:.2f} s")
+    medians = {}
     for size in (1_000, 100_000, 10_000_000):
         start = time.perf_counter()
         interval_of_median(np.arange(size), resamples=1000, seed=0)
-        print(f"  median's interval of {size:,}: {time.perf_counter() - start:.3f} s")
+        medians[f"median's interval of {size:,}, s"] = round(time.perf_counter() - start, 3)
+    return Report(
+        [
+            Found(
+                hop=f"retrieval among {items:,} items of {dimensions}, both directions",
+                measured=f"seconds on {THREADS} threads",
+                values=(searched,),
+                goal=60,
+                at_most=True,
+                unit="s",
+                note="one run",
+            )
+        ],
+        {
+            "retrieval ÷ bare products": round(searched / product, 2),
+            "metrics of retrieval with intervals, s": round(measured, 2),
+            **medians,
+        },
+    )
 
 
 def product_seconds(one: np.ndarray, other: np.ndarray) -> float:
@@ -56,4 +79,4 @@ def product_seconds(one: np.ndarray, other: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    goals.main(__doc__, arguments, measure)
