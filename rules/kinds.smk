@@ -2,13 +2,8 @@
 
 import json
 
-SIZED = (
-    "preprocess_part",
-    "extract",
-    "extract_gpu",
-    "train",
-    "evaluate",
-)  # by wildcards
+# What they ask for follows from their wildcards.
+SIZED = ("preprocess_part", "extract", "extract_gpu", "train", "evaluate")
 STEPS = (*MADE_BY.values(), *SIZED)
 
 

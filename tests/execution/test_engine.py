@@ -6,12 +6,14 @@ import own_step
 import pyarrow.parquet as pq
 import pytest
 from own_step import ROWS, Numbers, Squares
+from steps import running
 
 from sampan.compute import Grant
 from sampan.errors import ConfigError, DataError, StorageError
-from sampan.execution import engine
+from sampan.execution import engine, rounds
 from sampan.execution.engine import make_partition, make_partition_in_turn
 from sampan.execution.shard_job import maker_of, name_of
+from sampan.progress import Progress
 from sampan.storage.durable import read_json
 from sampan.store import ledger
 from sampan.store.read import Reader
@@ -130,6 +132,43 @@ def test_more_invalid_samples_than_allowed_stop_the_partition_before_its_receipt
 
     made(tmp_path, receipt, max_invalid=1 / 32)
     assert receipt.exists()
+
+
+def test_dasks_workers_go_on_where_much_is_left(tmp_path, receipt, monkeypatch):
+    monkeypatch.setattr(rounds, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(rounds, "BRIEF_SECONDS", 0)
+    short = made(tmp_path / "short", tmp_path / "short.json")
+    pools = running.count_pools(monkeypatch)
+
+    long = made(tmp_path, receipt, workers="processes")
+
+    assert pools == ["children", "dask"]
+    assert recorded(tmp_path) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(values(long), values(short))
+
+
+def test_what_is_left_is_not_known_before_something_is_done():
+    progress = Progress("", 100, "samples")
+    is_long = rounds._Estimate(100, progress)
+    is_long._start -= rounds.LOOK_SECONDS + 10
+
+    assert not is_long()
+    progress.add(1)
+    assert is_long()
+    progress.add(90)
+    assert not is_long()
+
+
+def test_a_shard_whose_worker_dies_each_time_ends_the_job_after_some_rounds(
+    tmp_path, receipt, monkeypatch
+):
+    monkeypatch.setattr(rounds, "_without_culprits", lambda task, memory_mb: task)
+    pools = running.count_pools(monkeypatch)
+
+    with pytest.raises(DataError, match=r"workers died 3 times at rows 8 to 15; no single sample"):
+        made(tmp_path, receipt, workers="processes", kills=(9,))
+
+    assert pools == ["children"]
 
 
 def test_a_reason_found_here_is_never_taken_for_one_from_above(tmp_path, receipt, monkeypatch):

@@ -10,6 +10,8 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_sc
 from steps import running
 
 from sampan.cli import main
+from sampan.dataset.model_samples import Samples
+from sampan.index.columns import Coded
 from sampan.plan import Plan
 from sampan.storage.durable import read_json
 
@@ -175,6 +177,19 @@ def test_a_model_of_a_shorter_index_is_not_evaluated(trained, tmp_path, capsys):
 
     assert code == 2
     assert "trained on an index of 110 rows, now there are 120" in capsys.readouterr().err
+
+
+def test_labels_that_a_model_was_not_trained_on_are_an_error(
+    trained, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        Samples, "labels", property(lambda self: Coded(np.zeros(self.rows, np.int8), ("new",)))
+    )
+
+    code = main(running.training(trained, "class", "evaluate"))
+
+    assert code == 2
+    assert "have labels that the model was not trained on" in capsys.readouterr().err
 
 
 def test_a_grant_that_is_too_small_is_refused_with_numbers(trained, capsys):

@@ -134,13 +134,12 @@ def can_fork(workers: Workers) -> bool:
 @contextmanager
 def children(grant: Grant, workers: Workers) -> Iterator[Pool]:
     """
-    A pool of forked processes on the grant: `one`, or one for each thread.
+    A pool of forked processes on the grant: `processes` of one thread, or `one`.
 
     BLAS, OpenMP and torch get one thread in each, and share the grant in `one`. Signals that ask
     the job to stop do not reach them; they die with their parent.
     """
-    number = 1 if workers == "one" else grant.threads
-    threads = grant.threads // number
+    number, threads = grant.workers(workers), grant.share(workers)
     memory_bytes = grant.memory_mb * 10**6 // number
     with own_folder() as folder:
         found = variables(threads, folder)

@@ -62,15 +62,9 @@ def make_shards(
         elif can_fork(workers):
             with children(grant, workers) as pool:
                 left = rounds.run(pool, left, is_long=_Estimate(total, progress))
-        if left and workers != "threads":
-            with cluster(grant, workers) as pool:
-                left = rounds.run(pool, left)
         if left:
-            raise DataError(
-                f"{name}: workers died {ROUNDS} times at rows "
-                + ", ".join(f"{task.first:,} to {task.stop - 1:,}" for task in left)
-                + "; no single sample kills one; raise mem_mb of this rule, or see the log"
-            )
+            with cluster(grant, workers) as pool:
+                rounds.run(pool, left)
     say(
         Worked(
             what=what,
@@ -92,7 +86,7 @@ class _Estimate:
     def __call__(self) -> bool:
         seconds, done = time.monotonic() - self._start, self._progress.done
         left = self._total - done
-        return seconds > LOOK_SECONDS and seconds * left > BRIEF_SECONDS * done
+        return seconds > LOOK_SECONDS and done > 0 and seconds * left > BRIEF_SECONDS * done
 
 
 @dataclass(frozen=True)
@@ -115,20 +109,24 @@ class _Rounds:
         is_long: Callable[[], bool] = lambda: False,
     ) -> list[ShardTask]:
         """
-        Run the tasks, some again; those come back that were not begun because it `is_long`, and
-        those whose workers die each time.
+        Run the tasks, some again; those come back that were not begun because it `is_long`.
+
+        `DataError` where workers die each time.
         """
         memory_mb = self.grant.memory_mb // self.grant.workers(self.workers)
         later: list[ShardTask] = []
         for _ in range(ROUNDS):
             died, unbegun = self._once(pool, tasks, is_long)
             later += unbegun
-            tasks = died
             if not died:
-                break
+                return later
             self.turn.check(self.name)
             tasks = [_without_culprits(task, memory_mb) for task in died]
-        return [*tasks, *later]
+        raise DataError(
+            f"{self.name}: workers died {ROUNDS} times at rows "
+            + ", ".join(f"{task.first:,} to {task.stop - 1:,}" for task in tasks)
+            + "; no single sample kills one; raise mem_mb of this rule, or see the log"
+        )
 
     def _once(
         self, pool: Pool, tasks: Sequence[ShardTask], is_long: Callable[[], bool]

@@ -72,20 +72,24 @@ def column(
 
 def groups(index: Index, rows: range | None = None) -> Iterator[tuple[int, NDArray[np.object_]]]:
     """The same of what must not straddle splits: the group or, where there is none, the key."""
+    for first, table in index.tables(["group", "key"], rows):
+        yield first, _groups(table)
+
+
+def _groups(table: "pa.Table") -> NDArray[np.object_]:
     import pyarrow.compute as pc
 
-    for first, table in index.tables(["group", "key"], rows):
-        found = pc.coalesce(table.column("group"), table.column("key"))
-        yield first, found.to_numpy()
+    found: NDArray[np.object_] = pc.coalesce(table.column("group"), table.column("key")).to_numpy()
+    return found
 
 
 def splits(
     index: Index, settings: SplitSettings, rows: range | None = None
 ) -> Iterator[tuple[int, NDArray[np.object_]]]:
     """The same of the splits' names; None for samples in none of them."""
-    given = column(index, "split", rows) if settings.column else None
-    for first, of in groups(index, rows):
-        yield first, split_of(settings, of, next(given)[1] if given else None)
+    for first, table in index.tables(["group", "key", "split"], rows):
+        given = table.column("split").to_numpy() if settings.column else None
+        yield first, split_of(settings, _groups(table), given)
 
 
 def split_codes(index: Index, settings: SplitSettings) -> NDArray[np.int8]:

@@ -34,7 +34,7 @@ from sampan.storage.durable import patiently, read_json, with_checksum, write_js
 from sampan.storage.parquet import coded_batches, write_table
 from sampan.store.documents import HistoryFile
 from sampan.store.shard import crc32c_of
-from sampan.training.roles import ROLES
+from sampan.training.roles import LEFT_OUT, ROLES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,7 +106,7 @@ def _roles_of(samples: Samples) -> NDArray[np.int8]:
     if not path.exists():
         raise StorageError(f"{path}: is missing; train the model first")
     found = [
-        np.array([ROLES.index(role) for role in names], np.int8)[codes]
+        np.array([*map(_role, names), LEFT_OUT], np.int8)[codes]  # the last is for none
         for codes, names in coded_batches(path, "role")
     ]
     roles = np.concatenate([np.empty(0, np.int8), *found])
@@ -116,6 +116,10 @@ def _roles_of(samples: Samples) -> NDArray[np.int8]:
             f"{samples.rows:,}; run snakemake to train it again"
         )
     return roles
+
+
+def _role(name: str) -> int:
+    return ROLES.index(name) if name in ROLES else LEFT_OUT
 
 
 def _supervised(
@@ -135,7 +139,12 @@ def _supervised(
     shares = probabilities(model, samples.features, test, threads=grant.threads)
     known, names = samples.labels
     codes = {name: code for code, name in enumerate(model.classes)}
-    truth = np.array([codes.get(name, -1) for name in names])[known[test]]
+    truth = np.array([*(codes.get(name, -1) for name in names), -1])[known[test]]
+    if np.any(truth < 0):
+        raise StorageError(
+            f"{samples.folder}: test samples have labels that the model was not trained on; run "
+            "snakemake to train it again"
+        )
     guess = shares.argmax(axis=1)
     found = metrics.classification_metrics(truth, guess, num_classes=len(codes), **how)
     most = np.bincount(truth, minlength=len(codes)).max() / max(1, len(truth))
